@@ -62,7 +62,9 @@ struct orr_reader {
   bool failed;
 };
 static inline struct orr_reader orr_reader_of(struct orr_slice slice) {
-  return (struct orr_reader){slice.data, slice.data + slice.len, false};
+  // No offset to a null pointer, not even zero.
+  const uint8_t *end = slice.len != 0 ? slice.data + slice.len : slice.data;
+  return (struct orr_reader){slice.data, end, false};
 }
 uint8_t orr_read_u8(struct orr_reader *reader);
 uint32_t orr_read_u32le(struct orr_reader *reader);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Checksums and hashes without keys or state. CRC-32C guards journal records (Castagnoli polynomial);
-// the 64-bit hash (FNV-1a with a final mix) serves maps and simulation traces, never security.
+// the 64-bit hash (FNV-1a by words, with a final mix) serves maps and simulation traces, never security.
 #pragma once
 
 #include "base/buf.h"
 
 uint32_t orr_crc32c(uint32_t crc, struct orr_slice bytes); // start with 0
+uint32_t orr__crc32c_portable(uint32_t crc, struct orr_slice bytes); // without the instruction
 uint64_t orr_hash64(uint64_t seed, struct orr_slice bytes);
 
 #define ORR_SHA256_BYTES 32

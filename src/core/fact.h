@@ -77,7 +77,8 @@ struct orr_fact {
     struct { struct orr_unit_ref unit; uint32_t attempt; int64_t started_ms, until_ms; struct orr_slice value; } waiting;
     struct { uint32_t step; uint32_t count; uint32_t attempt; int64_t started_ms; struct orr_slice items; } expanded; // items: count x length-prefixed JSON
     struct { struct orr_unit_ref unit; uint32_t attempt; int64_t started_ms; struct orr_id child; } child;
-    struct { uint32_t count; struct orr_slice units; } recovered; // count x (varint step, varint item)
+    struct { uint32_t count; struct orr_slice units; } recovered; // count x (varint step, varint item),
+                               // then varint 1 if the in-flight set was known (it counts), else 0
     struct { struct orr_slice reason; } paused; // PAUSED, RESUMED, CANCEL
     struct { uint8_t status; struct orr_slice value; } output; // succeeded: JSON; failed: error JSON
     struct { uint8_t status; struct orr_slice output; struct orr_slice error; } run_finished;

@@ -49,6 +49,7 @@ enum orr_unit_flag {
   ORR_UNIT_EXPANDED = 1 << 4,    // map: items known
   ORR_UNIT_ABORTING = 1 << 5,    // live: an abort was sent
   ORR_UNIT_INTERRUPTED = 1 << 6,
+  ORR_UNIT_CHILD = 1 << 7,       // waits for a child run
 };
 
 struct orr_map_items { // of one expanded map step
@@ -78,6 +79,10 @@ struct orr_run {
   uint32_t facts;            // number of facts applied
   uint32_t units_open;       // steps without a final status
   uint32_t recoveries;       // since the last progress
+  uint32_t active;           // units that may start or run: dependencies met, no outcome, not waiting
+  uint32_t waiting;          // units in status waiting or retrying
+  uint32_t children_open;    // of them, those that wait for a child run
+  uint32_t items_total, items_done; // over all expanded maps
   bool paused, cancel_asked, timed_out, output_decided;
   bool output_failed;
   struct orr_span pause_reason, cancel_reason, output, error;
@@ -91,6 +96,10 @@ struct orr_run {
   uint64_t last_pos;         // position of the run's newest journal row; 0: none
   uint64_t persisted;        // bytes of `journal` already handed to the store
   uint32_t tasks_open;       // attempts and other tasks in flight
+  uint32_t attempts_open;    // of them, attempts of steps and items
+  bool watched;              // NOTICE effects are wanted
+  struct orr_list fresh;     // units that may go on, put here by the fold and by timers; the engine drains it
+  struct orr_list agenda;    // place in the engine's list of runs to decide about in this turn
   struct orr_list by_age;    // engine's list of all live runs, oldest first
   struct orr_list dirty;     // has facts not yet handed over in this turn
   struct orr_list gate;      // place in its concurrency key's queue or holders

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// File operations off the worker's loop: each runs whole on libuv's thread pool, its callback on the loop.
+// Writes are atomic (temporary file in the same folder, fsync when asked, rename). Foreign library: libuv.
+#pragma once
+
+#include "base/buf.h"
+#include "base/status.h"
+
+#include <uv.h>
+
+enum orr_file_op {
+  ORR_FILE_READ, ORR_FILE_WRITE, ORR_FILE_APPEND, ORR_FILE_STAT, ORR_FILE_LIST, ORR_FILE_MKDIR, // with parents
+  ORR_FILE_REMOVE, ORR_FILE_RENAME, ORR_FILE_COPY, ORR_FILE_TEMP_DIR,
+};
+struct orr_file_entry { char *name; bool is_dir; uint64_t size; int64_t modified_ms; };
+struct orr_file_result {
+  int error_number;      // 0 done, else errno
+  struct orr_buf data;   // READ: the bytes; TEMP_DIR: the path; taken over by the callback
+  bool exists;           // STAT
+  bool is_dir;
+  uint64_t size;
+  int64_t modified_ms;
+  struct orr_file_entry *entries; // LIST, sorted by name
+  size_t entries_len;
+};
+struct orr_file_options {
+  enum orr_file_op op;
+  const char *path, *to;   // borrowed until the start returns
+  struct orr_slice data;   // WRITE, APPEND; copied
+  size_t bytes_max;        // READ: EFBIG beyond
+  bool sync, recursive;    // REMOVE: recursive
+};
+// The callback comes exactly once. Cancelling drops the result (the operation itself cannot be stopped).
+struct orr_file_job;
+struct orr_file_job *orr_file_start(uv_loop_t *loop, const struct orr_file_options *options,
+                                    void (*done)(void *context, struct orr_file_result *result), void *context);
+void orr_file_cancel(struct orr_file_job *job);
