@@ -33,6 +33,13 @@ void orr_worker_stop(struct orr_worker *worker);
 void orr_worker_free(struct orr_worker *worker);
 
 // --- requests for Lua routes -------------------------------------------------------------------------------
+// A built-in route module (lua/orrery/routes/NAME.lua, module "orrery.routes.NAME") returns a plain list of
+// { method = "GET", pattern = "/api/runs/{id}", run = function(req) ... end }; route_index counts from 0. Project routes
+// are those of the registry (o.get ...) with that script, in order of declaration.
+//   req    { method, path, query = {name = text} (decoded, last one wins), params = {name = text}, headers = {lower-case
+//          name = text}, body = text ("" if none), json = function(self) -> value | nil, err }
+//   answer { status = 200, json = any value | body = text, headers = {Name = text} }; nil is 204. Without a Content-Type of its own
+//          an answer is application/json. error() is a 500 with the message in problem+json.
 
 struct orr_request { // civetweb thread -> web worker and back; reference-counted: two holders
   struct orr_mail mail;  // type ORR_MAIL_REQUEST, request = this
