@@ -54,11 +54,13 @@ struct orr_task {
   bool whole_results;    // payload holds every ancestor (OUTPUT), not only direct dependencies
   uint32_t step, item, attempt; // attempt counts from 1
   uint64_t run_handle;
+  int64_t dispatched_ms;
   struct orr_id run_id;
   struct orr_def *def;       // a reference
   struct orr_blob *input;    // a reference
   uint64_t timeout_ms;       // of this attempt, for ctx; enforced by the engine's abort
   // payload: varint n, n x { varint step, u8 status, bytes value }   results that travel along
+  //          (of map items only small ones: a result that is missing is got by EVENT_FETCH)
   //          bytes item JSON (empty: none), bytes state JSON (empty: {}),
   //          bytes subject (UNDO: the step's output; HOOK: output or error)
   struct orr_buf payload;

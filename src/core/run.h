@@ -41,6 +41,9 @@ struct orr_unit { // a step, or an item of a map
   struct orr_timer timer; // wait, retry delay, attempt timeout or abort grace: one at a time
 };
 
+// The reason in the CANCEL fact by which the engine ends a run that is past its deadline.
+#define ORR_RUN_TIMEOUT_REASON "run timeout"
+
 enum orr_unit_flag {
   ORR_UNIT_WHEN_TRUE = 1 << 0,   // `when` has been decided
   ORR_UNIT_STARTED = 1 << 1,     // `once`: the body may have run
@@ -89,7 +92,7 @@ struct orr_run {
   uint32_t failed_step, failed_item; // of the first failure; UINT32_MAX: none
   struct orr_unit *units;    // def->steps_len
   struct orr_map_items **maps; // def->steps_len entries once a map expanded, else NULL
-  struct orr_span *children;   // def->steps_len; ids of child runs (16 bytes), else NULL
+  struct orr_id *children;     // def->steps_len; the newest child run of each step, or zero; else NULL
   struct orr_buf state;      // JSON object of ctx.state after all recorded writes; empty: {}
   // live, owned by the engine
   uint64_t handle;
