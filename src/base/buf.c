@@ -101,8 +101,14 @@ void orr_buf_bytes(struct orr_buf *buf, struct orr_slice slice) {
 }
 
 void orr_buf_printf(struct orr_buf *buf, const char *format, ...) {
-  va_list args, again;
+  va_list args;
   va_start(args, format);
+  orr_buf_vprintf(buf, format, args);
+  va_end(args);
+}
+
+void orr_buf_vprintf(struct orr_buf *buf, const char *format, va_list args) {
+  va_list again;
   va_copy(again, args);
   orr_buf_reserve(buf, 64);
   size_t room = buf->cap - buf->len;
@@ -115,7 +121,6 @@ void orr_buf_printf(struct orr_buf *buf, const char *format, ...) {
   }
   buf->len += (size_t)len;
   va_end(again);
-  va_end(args);
 }
 
 const char *orr_buf_cstr(struct orr_buf *buf) {

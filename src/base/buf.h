@@ -52,6 +52,8 @@ void orr_buf_svarint(struct orr_buf *buf, int64_t value);  // zigzag LEB128
 void orr_buf_bytes(struct orr_buf *buf, struct orr_slice slice); // varint length, then the bytes
 void orr_buf_printf(struct orr_buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void orr_buf_vprintf(struct orr_buf *buf, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 const char *orr_buf_cstr(struct orr_buf *buf); // NUL-terminates (not counted in len)
 
 // Cursor over encoded bytes. After any short or malformed read `failed` is true, and every later

@@ -112,6 +112,22 @@ bool orr_def_is_ancestor(const struct orr_def *def, uint32_t ancestor, uint32_t 
 
 struct orr_def_builder; // owns everything until finish; one thread
 
+// The codes of refused definitions: X(ENUM, "code", what it means).
+#define ORR_DEF_PROBLEM_LIST(X)                                                                    \
+  X(BAD_NAME, "E0201", "not a valid name")                                                         \
+  X(DUPLICATE_STEP, "E0202", "two steps of one name")                                              \
+  X(UNKNOWN_STEP, "E0203", "depends on an unknown step")                                           \
+  X(CYCLE, "E0204", "steps wait for each other in a cycle")                                        \
+  X(NO_STEPS, "E0205", "a pipeline without steps")                                                 \
+  X(RESERVED_NAME, "E0206", "a step named input or run")                                           \
+  X(OUT_OF_BOUNDS, "E0207", "a number out of its bounds")                                          \
+  X(SELF_DEPENDENCY, "E0208", "a step depends on itself")
+enum orr_def_problem_code {
+#define X(name, code, text) ORR_DEF_PROBLEM_##name,
+  ORR_DEF_PROBLEM_LIST(X)
+#undef X
+};
+
 struct orr_def_problem { // why a definition was refused; texts owned by the builder
   const char *code;      // "E0203"
   const char *message;   // step "load" depends on unknown step "fetchh"
@@ -128,8 +144,9 @@ struct orr_def *orr_def_builder_head(struct orr_def_builder *builder);
 uint32_t orr_def_builder_step(struct orr_def_builder *builder, const struct orr_step_def *step);
 void orr_def_builder_after(struct orr_def_builder *builder, uint32_t step, struct orr_slice name);
 // Checks names (syntax, duplicates, reserved input and run), unknown dependencies (with the nearest
-// name as help), a cycle (as its path of names: a -> b -> a), empty pipelines, bounds. On success
-// gives the finished definition (one reference) and leaves the builder empty.
+// name as help), a cycle (as its path of names, in the order of running: a -> b -> a), empty pipelines,
+// bounds. A dependency named twice counts once; a retry policy of zeros is one attempt. On success
+// gives the finished definition (one reference) and leaves the builder empty. `problem` may be NULL.
 enum orr_status orr_def_builder_finish(struct orr_def_builder *builder, struct orr_def **def,
                                        struct orr_def_problem *problem);
 
