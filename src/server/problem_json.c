@@ -61,9 +61,11 @@ void orr_problem_answer(struct orr_answer *answer, int status, const char *detai
 
 void orr_answer_head(const struct orr_answer *answer, bool close, struct orr_buf *out) {
   orr_buf_printf(out, "HTTP/1.1 %d %s\r\n", answer->status, orr_http_reason(answer->status));
-  if (answer->status != 204 && answer->status != 304)
-    orr_buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
-                   answer->type != NULL ? answer->type : "application/json", answer->body.len);
+  if (answer->status != 204 && answer->status != 304) {
+    if (answer->type == NULL) orr_buf_text(out, "Content-Type: application/json\r\n");
+    else if (answer->type[0] != 0) orr_buf_printf(out, "Content-Type: %s\r\n", answer->type);
+    orr_buf_printf(out, "Content-Length: %zu\r\n", answer->body.len);
+  }
   orr_buf_text(out, "Cache-Control: no-store\r\n"
                     "X-Content-Type-Options: nosniff\r\n"
                     "X-Frame-Options: DENY\r\n"

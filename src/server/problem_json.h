@@ -6,7 +6,7 @@
 
 struct orr_answer { // bufs are owned by whoever made the answer and reused
   int status;
-  const char *type;       // Content-Type; NULL: application/json
+  const char *type;       // Content-Type, static; NULL: application/json; "": it stands in `headers`
   struct orr_buf headers; // further "Name: value\r\n" lines
   struct orr_buf body;
 };
