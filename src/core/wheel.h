@@ -14,9 +14,9 @@
 #define ORR_WHEEL_SLOTS 64
 #define ORR_WHEEL_NEVER UINT64_MAX
 
-struct orr_timer { // caller-owned, embedded; zero it or orr_timer_init before first use
+struct orr_timer { // caller-owned, embedded; zeroed or orr_timer_init before first use
   struct orr_list link;
-  uint64_t deadline_ms;
+  uint64_t deadline_ms; // bit 63 is the wheel's own while the timer is pending
 };
 
 struct orr_wheel {
@@ -24,6 +24,7 @@ struct orr_wheel {
   uint64_t count; // pending timers, due ones that were not handed out included
   uint64_t occupied[ORR_WHEEL_LEVELS]; // bit per slot
   struct orr_list due;                 // added with a deadline that has passed
+  uint32_t lens[ORR_WHEEL_LEVELS][ORR_WHEEL_SLOTS];
   struct orr_list slots[ORR_WHEEL_LEVELS][ORR_WHEEL_SLOTS];
 };
 
@@ -33,7 +34,7 @@ static inline void orr_timer_init(struct orr_timer *timer) {
   timer->deadline_ms = ORR_WHEEL_NEVER;
 }
 static inline bool orr_timer_pending(const struct orr_timer *timer) {
-  return orr_list_linked(&timer->link);
+  return timer->link.next != NULL && orr_list_linked(&timer->link);
 }
 // Sets the timer; one that is pending is moved. A deadline in the past fires at the next advance.
 void orr_wheel_add(struct orr_wheel *wheel, struct orr_timer *timer, uint64_t deadline_ms);
