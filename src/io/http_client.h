@@ -12,7 +12,8 @@
 
 struct orr_http_client;
 struct orr_http_client *orr_http_client_new(uv_loop_t *loop);
-void orr_http_client_free(struct orr_http_client *client); // cancels what is open; then run the loop
+// What is still open gets `done` with ORR_ERR_CANCELLED from inside this call; then run the loop.
+void orr_http_client_free(struct orr_http_client *client);
 
 struct orr_http_options { // borrowed until the start returns
   const char *method;     // "GET"
@@ -27,7 +28,9 @@ struct orr_http_options { // borrowed until the start returns
 };
 struct orr_http_result {
   enum orr_status status; // ORR_OK: an answer of any status code; TIMEOUT, LIMIT, CANCELLED, INVALID, IO
-  char code[24];          // "connect", "resolve", "timeout", "tls", "too_large", "invalid_url", "io"...
+  // "connect", "resolve", "timeout", "tls", "too_large", "redirects", "encoding", "invalid_url", "invalid_header",
+  // "invalid_method", "cancelled", "libcurl", "io"
+  char code[24];
   char message[256];
   long http_status;
   char *url;              // effective; freed by the client after the callback
@@ -36,6 +39,8 @@ struct orr_http_result {
   double seconds;
 };
 struct orr_http_request;
+// `done` is called exactly once unless the request is cancelled, never from inside this call; the request is gone
+// once it returns.
 struct orr_http_request *orr_http_start(struct orr_http_client *client, const struct orr_http_options *options,
                                         void (*done)(void *context, struct orr_http_result *result),
                                         void *context);

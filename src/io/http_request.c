@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+// One HTTP request: its options checked and turned into a libcurl handle, its answer gathered within bounds,
+// its outcome named. Invariant: nothing from the environment (proxy, netrc, cookies) and no scheme but http
+// and https gets in, on redirects neither. A method other than GET, HEAD and POST is kept over every redirect.
+// Thread: the client's loop. Must not know the multi handle.
+#include "base/limits.h"
+#include "io/http_curl.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define REDIRECTS_MAX 10u
+#define HEADERS_BYTES_MAX (256u * 1024u)
+#define TIMEOUT_MS_DEFAULT 30000u
+#define CONNECT_TIMEOUT_MS_DEFAULT 10000u
+#define METHOD_BYTES_MAX 32u
+
+void orr__http_fail(struct orr_http_request *request, enum orr_status status, const char *code,
+                    const char *message) {
+  request->result.status = status;
+  snprintf(request->result.code, sizeof request->result.code, "%s", code);
+  snprintf(request->result.message, sizeof request->result.message, "%s", message);
+}
+
+// --- the answer --------------------------------------------------------------------------------------------
+
+static size_t body_take(char *data, size_t one, size_t len, void *context) {
+  struct orr_http_request *request = context;
+  (void)one; // always 1
+  if (len > request->body_bytes_max - request->result.body.len) {
+    request->over_bound = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  orr_buf_append(&request->result.body, data, len);
+  return len;
+}
+
+// A status line begins another answer (after a redirect or a 100): its headers replace the earlier ones.
+static size_t header_take(char *data, size_t one, size_t len, void *context) {
+  struct orr_http_request *request = context;
+  struct orr_buf *headers = &request->result.headers;
+  (void)one;
+  if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
+    orr_buf_clear(headers);
+    return len;
+  }
+  const char *colon = memchr(data, ':', len);
+  if (colon == NULL) return len; // the empty line at the end
+  if (headers->len + len > HEADERS_BYTES_MAX) {
+    request->over_bound = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  const char *value = colon + 1, *end = data + len;
+  while (value < end && (*value == ' ' || *value == '\t')) value++;
+  while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t')) end--;
+  for (const char *at = data; at < colon; at++) orr_buf_u8(headers, (uint8_t)tolower((unsigned char)*at));
+  orr_buf_text(headers, ": ");
+  orr_buf_append(headers, value, (size_t)(end - value));
+  orr_buf_u8(headers, '\n');
+  return len;
+}
+
+static const struct outcome {
+  CURLcode curl;
+  enum orr_status status;
+  const char *code;
+} outcomes[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, ORR_ERR_IO, "resolve"},
+    {CURLE_COULDNT_CONNECT, ORR_ERR_IO, "connect"},
+    {CURLE_OPERATION_TIMEDOUT, ORR_ERR_TIMEOUT, "timeout"},
+    {CURLE_FILESIZE_EXCEEDED, ORR_ERR_LIMIT, "too_large"},
+    {CURLE_TOO_MANY_REDIRECTS, ORR_ERR_LIMIT, "redirects"},
+    {CURLE_URL_MALFORMAT, ORR_ERR_INVALID, "invalid_url"},
+    {CURLE_UNSUPPORTED_PROTOCOL, ORR_ERR_INVALID, "invalid_url"},
+    {CURLE_BAD_CONTENT_ENCODING, ORR_ERR_IO, "encoding"},
+    {CURLE_SSL_CONNECT_ERROR, ORR_ERR_IO, "tls"},
+    {CURLE_PEER_FAILED_VERIFICATION, ORR_ERR_IO, "tls"},
+    {CURLE_SSL_CERTPROBLEM, ORR_ERR_IO, "tls"},
+    {CURLE_SSL_CIPHER, ORR_ERR_IO, "tls"},
+    {CURLE_SSL_CACERT_BADFILE, ORR_ERR_IO, "tls"},
+};
+
+void orr__http_conclude(struct orr_http_request *request, CURLcode code) {
+  const struct orr__curl *curl = request->curl;
+  struct orr_http_result *result = &request->result;
+  char *url = NULL;
+  curl_off_t total_us = 0;
+  curl->easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &result->http_status);
+  if (curl->easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != NULL) {
+    result->url = orr_strdup(url);
+  }
+  curl->easy_getinfo(request->easy, CURLINFO_TOTAL_TIME_T, &total_us);
+  result->seconds = (double)total_us / 1e6;
+  if (code == CURLE_OK) return;
+  if (request->over_bound) code = CURLE_FILESIZE_EXCEEDED;
+  const char *message = request->error[0] != '\0' ? request->error : curl->easy_strerror(code);
+  char bound[96];
+  if (code == CURLE_FILESIZE_EXCEEDED) {
+    snprintf(bound, sizeof bound, "the answer is larger than %zu bytes", request->body_bytes_max);
+    message = bound;
+  }
+  struct outcome outcome = {code, ORR_ERR_IO, "io"};
+  for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
+    if (outcomes[i].curl == code) outcome = outcomes[i];
+  }
+  orr__http_fail(request, outcome.status, outcome.code, message);
+}
+
+// --- checks --------------------------------------------------------------------------------------------------
+
+static bool token_valid(const char *text, size_t len) { // RFC 9110
+  if (len == 0) return false;
+  for (size_t i = 0; i < len; i++) {
+    if (!isalnum((unsigned char)text[i]) && (text[i] == '\0' || strchr("!#$%&'*+-.^_`|~", text[i]) == NULL)) return false;
+  }
+  return true;
+}
+
+static bool header_valid(const char *header) {
+  const char *colon = strchr(header, ':');
+  if (colon == NULL || !token_valid(header, (size_t)(colon - header))) return false;
+  for (const char *at = colon; *at != '\0'; at++) {
+    if (((unsigned char)*at < ' ' && *at != '\t') || *at == 0x7f) return false;
+  }
+  return true;
+}
+
+static bool url_valid(const char *url) {
+  if (url == NULL || strlen(url) > ORR_HTTP_URL_BYTES_MAX) return false;
+  if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) return false;
+  for (const char *at = url; *at != '\0'; at++) {
+    if ((unsigned char)*at <= ' ' || *at == 0x7f) return false;
+  }
+  return true;
+}
+
+static enum orr_status options_check(struct orr_http_request *request, const struct orr_http_options *options) {
+  if (!url_valid(options->url)) {
+    orr__http_fail(request, ORR_ERR_INVALID, "invalid_url",
+                   "the URL must begin with http:// or https:// and hold no spaces, control characters or more"
+                   " than 4096 bytes");
+    return ORR_ERR_INVALID;
+  }
+  if (options->method != NULL &&
+      (strlen(options->method) > METHOD_BYTES_MAX || !token_valid(options->method, strlen(options->method)))) {
+    orr__http_fail(request, ORR_ERR_INVALID, "invalid_method", "the method is not an HTTP token");
+    return ORR_ERR_INVALID;
+  }
+  for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++) {
+    if (header_valid(options->headers[i])) continue;
+    char message[128];
+    snprintf(message, sizeof message, "header %zu is not \"Name: value\" without control characters", i + 1);
+    orr__http_fail(request, ORR_ERR_INVALID, "invalid_header", message);
+    return ORR_ERR_INVALID;
+  }
+  return ORR_OK;
+}
+
+// --- the handle ------------------------------------------------------------------------------------------------
+
+static bool has_header(const struct orr_http_options *options, const char *name) {
+  size_t len = strlen(name);
+  for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++) {
+    if (strncasecmp(options->headers[i], name, len) == 0 && options->headers[i][len] == ':') return true;
+  }
+  return false;
+}
+
+static bool header_add(struct orr_http_request *request, const char *header) {
+  struct curl_slist *more = request->curl->slist_append(request->headers, header);
+  if (more != NULL) request->headers = more;
+  return more != NULL;
+}
+
+// libcurl takes "Name:" as "send no such header" and "Name;" as an empty one.
+static bool headers_fill(struct orr_http_request *request, const struct orr_http_options *options) {
+  bool ok = true;
+  for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++) {
+    const char *header = options->headers[i], *colon = strchr(header, ':');
+    if (colon[1 + strspn(colon + 1, " \t")] != '\0') {
+      ok = ok && header_add(request, header);
+      continue;
+    }
+    char *empty = orr_strdup(header);
+    memcpy(empty + (colon - header), ";", 2);
+    ok = ok && header_add(request, empty);
+    free(empty);
+  }
+  if (!has_header(options, "Expect")) ok = ok && header_add(request, "Expect:"); // else a wait of 1 s
+  if (!has_header(options, "Content-Type")) ok = ok && header_add(request, "Content-Type:"); // it would say "form"
+  return ok;
+}
+
+struct setter { // remembers the first refusal
+  const struct orr__curl *curl;
+  CURL *easy;
+  CURLcode code;
+};
+#define SET(setter, option, value)                                                         \
+  do {                                                                                     \
+    if ((setter)->code == CURLE_OK)                                                        \
+      (setter)->code = (setter)->curl->easy_setopt((setter)->easy, option, value);         \
+  } while (0)
+
+static void set_method(struct setter *setter, const struct orr_http_options *options) {
+  const char *method = options->method != NULL ? options->method : "GET";
+  bool posts = strcmp(method, "POST") == 0;
+  if (options->has_body || posts) {
+    SET(setter, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->body.len);
+    SET(setter, CURLOPT_COPYPOSTFIELDS, options->body.len > 0 ? (const char *)options->body.data : "");
+    if (!posts) SET(setter, CURLOPT_CUSTOMREQUEST, method);
+  } else if (strcmp(method, "HEAD") == 0) {
+    SET(setter, CURLOPT_NOBODY, 1L);
+  } else {
+    SET(setter, CURLOPT_HTTPGET, 1L);
+    if (strcmp(method, "GET") != 0) SET(setter, CURLOPT_CUSTOMREQUEST, method);
+  }
+}
+
+static void set_bounds(struct setter *setter, struct orr_http_request *request,
+                       const struct orr_http_options *options) {
+  uint64_t timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
+  uint64_t connect_ms = options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
+  if (timeout_ms > INT32_MAX) timeout_ms = INT32_MAX; // libcurl's own bound
+  if (connect_ms > timeout_ms) connect_ms = timeout_ms;
+  uint32_t redirects = options->redirects_max < REDIRECTS_MAX ? options->redirects_max : REDIRECTS_MAX;
+  SET(setter, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+  SET(setter, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+  bool head = options->method != NULL && strcmp(options->method, "HEAD") == 0; // announces a body, sends none
+  if (!head) SET(setter, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->body_bytes_max);
+  SET(setter, CURLOPT_FOLLOWLOCATION, redirects > 0 ? 1L : 0L);
+  SET(setter, CURLOPT_MAXREDIRS, (long)redirects);
+}
+
+static void set_world(struct setter *setter) {
+  SET(setter, CURLOPT_PROTOCOLS_STR, "http,https");
+  SET(setter, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  SET(setter, CURLOPT_NOSIGNAL, 1L);
+  SET(setter, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+  SET(setter, CURLOPT_PROXY, "");
+  SET(setter, CURLOPT_ACCEPT_ENCODING, "");
+  SET(setter, CURLOPT_USERAGENT, "orrery");
+  SET(setter, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  SET(setter, CURLOPT_QUICK_EXIT, 1L); // a cancel doesn't wait for the resolver's thread
+}
+
+static void set_callbacks(struct setter *setter, struct orr_http_request *request) {
+  SET(setter, CURLOPT_HTTPHEADER, request->headers);
+  SET(setter, CURLOPT_ERRORBUFFER, request->error);
+  SET(setter, CURLOPT_PRIVATE, request);
+  SET(setter, CURLOPT_WRITEFUNCTION, body_take);
+  SET(setter, CURLOPT_WRITEDATA, request);
+  SET(setter, CURLOPT_HEADERFUNCTION, header_take);
+  SET(setter, CURLOPT_HEADERDATA, request);
+}
+
+enum orr_status orr__http_prepare(struct orr_http_request *request, const struct orr_http_options *options) {
+  request->body_bytes_max = options->body_bytes_max != 0 ? options->body_bytes_max : ORR_OUTPUT_BYTES_MAX;
+  enum orr_status status = options_check(request, options);
+  if (status != ORR_OK) return status;
+  struct setter setter = {request->curl, request->curl->easy_init(), CURLE_OK};
+  request->easy = setter.easy;
+  if (setter.easy == NULL || !headers_fill(request, options)) {
+    orr__http_fail(request, ORR_ERR_IO, "io", "out of memory");
+    return ORR_ERR_IO;
+  }
+  set_world(&setter);
+  SET(&setter, CURLOPT_URL, options->url);
+  set_method(&setter, options);
+  set_bounds(&setter, request, options);
+  set_callbacks(&setter, request);
+  if (setter.code == CURLE_OK) return ORR_OK;
+  orr__http_conclude(request, setter.code);
+  return request->result.status;
+}
