@@ -66,6 +66,7 @@ struct orr_task {
   struct orr_buf payload;
   // set by the host
   uint32_t worker;
+  uint32_t slot;             // place among the attempts in flight
   // set by the worker, on its clock
   uint8_t outcome;           // enum orr_outcome
   bool retryable;

@@ -220,7 +220,8 @@ static void item_done(struct orr_run *run, struct orr_unit *item) {
 static enum orr_status apply_finished(struct orr_run *run, const struct orr_fact *fact) {
   struct orr_unit *unit = unit_open(run, fact->finished.unit, fact->finished.attempt);
   enum orr_step_status status = fact->finished.status;
-  if (unit == NULL || status >= ORR_STEP_STATUS_COUNT || !orr_step_status_final(status))
+  if (unit == NULL || status >= ORR_STEP_STATUS_COUNT || !orr_step_status_final(status) ||
+      !orr_step_transition_legal(unit->status, status))
     return ORR_ERR_CORRUPT;
   unit_leave(run, unit);
   unit->status = (uint8_t)status;
@@ -420,9 +421,11 @@ static enum orr_status apply_one(struct orr_run *run, const struct orr_fact *fac
 enum orr_status orr__run_apply(struct orr_run *run, const struct orr_fact *fact) {
   if (orr_run_status_final(run->status)) return ORR_ERR_CORRUPT; // RUN_FINISHED is the last
   if ((run->facts == 0) != (fact->type == ORR_FACT_CREATED)) return ORR_ERR_CORRUPT;
+  enum orr_run_status before = run->status;
   enum orr_status status = apply_one(run, fact);
   if (status != ORR_OK) return status;
   run->facts++;
   run->status = (uint8_t)derive(run);
+  orr_assert(orr_run_transition_legal(before, run->status));
   return ORR_OK;
 }
