@@ -17,15 +17,17 @@
 
 // --- the head ---------------------------------------------------------------------------------------------
 
-// Every line must be followed by exactly CR LF and the next one, the last one by the empty line. civetweb would
-// take a bare LF, and would drop everything from a folded line on.
+// Every line must be followed by exactly CR LF and the next one, the last one by the empty line, and every name by
+// its colon. civetweb would take a bare LF or a space there, and would drop everything from a folded line on.
 static bool lines_clean(const struct mg_request_info *info) {
   if (info->num_headers == 0) return true; // no Host: refused anyway
   const char *at = info->http_version;
   for (int i = 0; i < info->num_headers; i++) {
     at += strlen(at);
     if (at[1] != 0 || at + 2 != info->http_headers[i].name) return false;
+    const char *colon = at + 2 + strlen(info->http_headers[i].name); // overwritten by a NUL
     at = info->http_headers[i].value;
+    if (at != colon + 1 && colon[1] == 0) return false; // that was a space, the colon came after it
   }
   at += strlen(at);
   return at[1] == 0 && at[2] == '\r';
@@ -49,12 +51,10 @@ static void read_head(const struct mg_request_info *info, struct orr_header *hea
 // --- the body ---------------------------------------------------------------------------------------------
 
 // civetweb restarts its timeout with every byte, so the watchdog ends a body that comes too slowly.
-static bool read_body(struct mg_connection *connection, struct orr__http_thread *thread, uint64_t body_bytes,
-                      uint32_t remote_port) {
+static bool read_body(struct mg_connection *connection, struct orr__http_thread *thread, uint64_t body_bytes) {
   uint64_t deadline_ms = orr_clock_now().mono_ms + ORR_HTTP_DEADLINE_MS;
   size_t want = (size_t)body_bytes, got = 0;
   orr_buf_clear(&thread->body);
-  atomic_store(&thread->remote_port, remote_port);
   atomic_store(&thread->body_deadline_ms, deadline_ms);
   while (got < want) {
     size_t chunk = want - got < ORR_MIB ? want - got : ORR_MIB; // memory grows with what really came
@@ -143,7 +143,7 @@ static void serve(struct orr_server *server, struct mg_connection *connection, s
   if (line.body_bytes > 0) {
     if (orr_head_value(&head, "Expect") != NULL)
       (void)write_all(connection, ORR_SLICE_LITERAL("HTTP/1.1 100 Continue\r\n\r\n"));
-    if (!read_body(connection, thread, line.body_bytes, (uint32_t)info->remote_port)) {
+    if (!read_body(connection, thread, line.body_bytes)) {
       orr_problem_answer(answer, 408, "the body did not arrive in time", orr_slice_of(NULL, 0));
       send_answer(connection, thread, head_only, true);
       return;
@@ -160,8 +160,10 @@ int orr__connection_begin(struct mg_connection *connection) {
   struct orr__http_thread *thread = mg_get_thread_pointer(connection);
   orr_assert(server != NULL && thread != NULL);
   reset(thread);
+  atomic_store(&thread->remote_port, (uint32_t)mg_get_request_info(connection)->remote_port);
   serve(server, connection, thread);
   int status = thread->answer.status;
+  atomic_store(&thread->remote_port, 0);
   reset(thread);
   return status;
 }

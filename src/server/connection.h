@@ -13,7 +13,7 @@
 // What one civetweb thread keeps between requests, so that a small request allocates little.
 struct orr__http_thread {
   _Atomic uint64_t body_deadline_ms; // 0: no body is being read; watched by the watchdog
-  _Atomic uint32_t remote_port;
+  _Atomic uint32_t remote_port;      // of the request under way; 0: none
   struct orr_buf body, out;
   struct orr_answer answer;
 };
@@ -39,6 +39,5 @@ struct orr_server {
 
 int orr__connection_begin(struct mg_connection *connection); // civetweb's begin_request
 int orr__connection_error(struct mg_connection *connection, int status, const char *text); // its http_error
-// Shuts down our sockets: with `remote_port` 0 all of them, listeners too, which wakes every poll; else the
-// receiving half of that client's.
-void orr__sockets_shut(int local_port, uint32_t remote_port);
+// Ends the receiving half of that client's connection.
+void orr__socket_shut(const struct orr_server *server, uint32_t remote_port);

@@ -197,9 +197,9 @@ static bool body_length(const char *text, uint64_t *length) { // digits only
 static bool check_framing(const struct orr_head *head, struct orr_request_line *out, struct orr_refusal *refusal) {
   static const char *const single[] = {"Host", "Content-Length", "Content-Type", "Transfer-Encoding",
                                        "Origin", "Sec-Fetch-Site", "Idempotency-Key", "Expect"};
-  if (!head->clean_lines)
-    return refuse(refusal, 400, true, "header lines must end in CRLF and may not be folded");
   if (head->headers_len > ORR_HTTP_HEADERS_MAX) return refuse(refusal, 431, true, "too many headers");
+  if (!head->clean_lines)
+    return refuse(refusal, 400, true, "header lines must read 'Name: value', end in CRLF and not be folded");
   for (size_t i = 0; i < head->headers_len; i++)
     if (!header_valid(&head->headers[i])) return refuse(refusal, 400, true, "a header is malformed");
   for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++)

@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STOP_REQUESTS_MS 3000u
+
 // --- the address ------------------------------------------------------------------------------------------
 
 struct address {
@@ -61,16 +63,37 @@ static uint32_t port_of(int fd, bool remote) {
   return result == 0 && address.sin_family == AF_INET ? ntohs(address.sin_port) : 0;
 }
 
-void orr__sockets_shut(int local_port, uint32_t remote_port) {
+// Calls visit for each of our sockets with the client's port (0: the listener).
+static void each_socket(const struct orr_server *server,
+                        void (*visit)(const struct orr_server *server, int fd, uint32_t remote_port, uint32_t wanted),
+                        uint32_t wanted) {
   DIR *dir = opendir("/proc/self/fd");
   if (dir == NULL) return;
   for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
     int fd = atoi(entry->d_name);
-    if (fd <= 2 || port_of(fd, false) != (uint32_t)local_port) continue;
-    if (remote_port == 0) shutdown(fd, SHUT_RDWR);
-    else if (port_of(fd, true) == remote_port) shutdown(fd, SHUT_RD);
+    if (fd > 2 && port_of(fd, false) == (uint32_t)server->port) visit(server, fd, port_of(fd, true), wanted);
   }
   closedir(dir);
+}
+
+static void shut_wanted(const struct orr_server *server, int fd, uint32_t remote_port, uint32_t wanted) {
+  (void)server;
+  if (remote_port == wanted) shutdown(fd, SHUT_RD);
+}
+void orr__socket_shut(const struct orr_server *server, uint32_t remote_port) {
+  if (remote_port != 0) each_socket(server, shut_wanted, remote_port);
+}
+
+static bool under_way(const struct orr_server *server, uint32_t remote_port) { // 0: any at all
+  for (uint32_t i = 0; i < ORR__HTTP_THREADS_MAX; i++) {
+    uint32_t port = atomic_load(&server->threads[i].remote_port);
+    if (port != 0 && (remote_port == 0 || port == remote_port)) return true;
+  }
+  return false;
+}
+static void shut_idle(const struct orr_server *server, int fd, uint32_t remote_port, uint32_t wanted) {
+  (void)wanted;
+  if (remote_port == 0 || !under_way(server, remote_port)) shutdown(fd, SHUT_RDWR);
 }
 
 // --- the watchdog: bodies that come too slowly ---------------------------------------------------------------
@@ -82,7 +105,7 @@ static void end_slow_bodies(struct orr_server *server) {
     uint64_t deadline_ms = atomic_load(&thread->body_deadline_ms);
     if (deadline_ms == 0 || now_ms < deadline_ms) continue;
     uint32_t remote_port = atomic_load(&thread->remote_port);
-    if (atomic_load(&thread->body_deadline_ms) == deadline_ms) orr__sockets_shut(server->port, remote_port);
+    if (atomic_load(&thread->body_deadline_ms) == deadline_ms) orr__socket_shut(server, remote_port);
   }
 }
 
@@ -241,6 +264,10 @@ void orr_server_stop(struct orr_server *server) {
   if (server == NULL) return;
   orr_server_drain(server);
   stop_watchdog(server);
+  // civetweb cuts answers short once it stops, so what is under way may end first.
+  uint64_t deadline_ms = orr_clock_now().mono_ms + STOP_REQUESTS_MS;
+  while (under_way(server, 0) && orr_clock_now().mono_ms < deadline_ms) usleep(2000);
+  each_socket(server, shut_idle, 0); // else its threads notice the stop only after up to 2 s
   mg_stop(server->civetweb);
   mg_exit_library();
   server_free(server);
