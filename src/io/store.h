@@ -21,7 +21,7 @@ enum orr_durability {
 struct orr_store_options {
   const char *path; // database file; its folder exists. ":memory:" is not supported
   enum orr_durability durability;
-  uint32_t segment_rows; // rows after which a new segment begins; 0: 262144
+  uint32_t segment_rows; // rows after which a new segment begins; 0: 65536
 };
 
 // ORR_ERR_BUSY: another process holds the lock. ORR_ERR_CORRUPT, ORR_ERR_IO otherwise. `message` gets what,
@@ -33,6 +33,7 @@ bool orr_store_locked(const char *path);
 void orr_store_close(struct orr_store *store); // checkpoints, closes, unlocks
 const char *orr_store_path(const struct orr_store *store);
 const char *orr_store_error(const struct orr_store *store); // text of the last failure
+bool orr_store_failed(const struct orr_store *store); // a write failed: nothing is written any more
 
 // Commits the rows of `n` outboxes as one transaction. Any failure is final: the store refuses all further
 // writes with ORR_ERR_UNAVAILABLE, and the engine must stop (memory would be ahead of disk).
@@ -45,6 +46,8 @@ enum orr_status orr_store_gather(struct orr_store *store, const struct orr_run *
 // idempotency rows, segments to drop (open runs in an old segment are copied to the checkpoint table).
 // Returns true if more is to do.
 bool orr_store_upkeep(struct orr_store *store, int64_t wall_ms);
+// True if upkeep must not wait for a quiet moment: the WAL has grown large.
+bool orr_store_pressed(const struct orr_store *store);
 
 // --- content (scripts, trees, definitions), by SHA-256 -------------------------------------------------
 
