@@ -16,7 +16,7 @@ struct orr_file_entry { char *name; bool is_dir; uint64_t size; int64_t modified
 struct orr_file_result {
   int error_number;      // 0 done, else errno
   struct orr_buf data;   // READ: the bytes; TEMP_DIR: the path; taken over by the callback
-  bool exists;           // STAT
+  bool exists;           // STAT; a missing file is no error there
   bool is_dir;
   uint64_t size;
   int64_t modified_ms;
@@ -25,12 +25,13 @@ struct orr_file_result {
 };
 struct orr_file_options {
   enum orr_file_op op;
-  const char *path, *to;   // borrowed until the start returns
+  const char *path, *to;   // borrowed until the start returns; TEMP_DIR: its parent, NULL: $TMPDIR or /tmp
   struct orr_slice data;   // WRITE, APPEND; copied
-  size_t bytes_max;        // READ: EFBIG beyond
+  size_t bytes_max;        // READ: EFBIG beyond; 0: ORR_OUTPUT_BYTES_MAX
   bool sync, recursive;    // REMOVE: recursive
 };
-// The callback comes exactly once. Cancelling drops the result (the operation itself cannot be stopped).
+// `done` comes exactly once, never from inside this call, unless the job is cancelled: then it doesn't come, and the
+// result is dropped. An operation that no thread has begun doesn't happen then; one that has can't be stopped.
 struct orr_file_job;
 struct orr_file_job *orr_file_start(uv_loop_t *loop, const struct orr_file_options *options,
                                     void (*done)(void *context, struct orr_file_result *result), void *context);

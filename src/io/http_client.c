@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// libcurl's multi handle on a worker's uv loop: its sockets are uv_poll_t, its one timeout is a uv_timer_t.
-// Invariant: `done` runs only outside libcurl's own callbacks, so it may start and cancel requests.
-// Thread: the loop's. Must not know what a request holds (http_request.c).
+// libcurl's multi handle on a worker's uv loop: its sockets are uv_poll_t, its one timeout is a
+// uv_timer_t. Invariant: `done` runs only outside libcurl's own callbacks, so it may start and
+// cancel requests. Thread: the loop's. Must not know what a request holds (http_request.c).
 #include "base/check.h"
 #include "io/http_curl.h"
 
@@ -12,8 +12,8 @@
 
 struct orr_http_client {
   uv_loop_t *loop;
-  uv_timer_t timer;   // libcurl's timeout
-  uv_timer_t soon;    // delivers what ended inside a start
+  uv_timer_t timer;             // libcurl's timeout
+  uv_timer_t soon;              // delivers what ended inside a start
   const struct orr__curl *curl; // NULL until the first request
   CURLM *multi;
   struct orr_list open, finished; // struct orr_http_request
@@ -31,7 +31,8 @@ static struct orr_http_request *request_of(struct orr_list *node) {
   return ORR_CONTAINER_OF(node, struct orr_http_request, node);
 }
 
-// --- libcurl's sockets and timeout ---------------------------------------------------------------------------
+// --- libcurl's sockets and timeout
+// ---------------------------------------------------------------------------
 
 // Moves what libcurl has finished to the finished list.
 static void collect(struct orr_http_client *client) {
@@ -78,7 +79,8 @@ static struct watch *watch_new(struct orr_http_client *client, curl_socket_t fd)
   return NULL;
 }
 
-static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *context, void *socket_context) {
+static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *context,
+                          void *socket_context) {
   (void)easy;
   struct orr_http_client *client = context;
   struct watch *watch = socket_context;
@@ -112,10 +114,12 @@ static int timeout_changed(CURLM *multi, long timeout_ms, void *context) {
   return 0;
 }
 
-// --- requests --------------------------------------------------------------------------------------------------
+// --- requests
+// --------------------------------------------------------------------------------------------------
 
 static void request_free(struct orr_http_request *request) {
-  if (request->in_multi) request->client->curl->multi_remove_handle(request->client->multi, request->easy);
+  if (request->in_multi)
+    request->client->curl->multi_remove_handle(request->client->multi, request->easy);
   if (request->easy != NULL) request->curl->easy_cleanup(request->easy);
   if (request->headers != NULL) request->curl->slist_free_all(request->headers);
   free(request->result.url);
@@ -158,7 +162,8 @@ static bool client_connect(struct orr_http_client *client, struct orr_http_reque
   return true;
 }
 
-struct orr_http_request *orr_http_start(struct orr_http_client *client, const struct orr_http_options *options,
+struct orr_http_request *orr_http_start(struct orr_http_client *client,
+                                        const struct orr_http_options *options,
                                         void (*done)(void *context, struct orr_http_result *result),
                                         void *context) {
   orr_assert(done != NULL && client->closing == 0);
@@ -169,7 +174,8 @@ struct orr_http_request *orr_http_start(struct orr_http_client *client, const st
   request->context = context;
   if (client_connect(client, request) && orr__http_prepare(request, options) == ORR_OK) {
     request->in_multi = client->curl->multi_add_handle(client->multi, request->easy) == CURLM_OK;
-    if (!request->in_multi) orr__http_fail(request, ORR_ERR_IO, "io", "libcurl refused the request");
+    if (!request->in_multi)
+      orr__http_fail(request, ORR_ERR_IO, "io", "libcurl refused the request");
   }
   if (request->in_multi) {
     orr_list_push_back(&client->open, &request->node);
@@ -184,7 +190,8 @@ void orr_http_cancel(struct orr_http_request *request) {
   if (!request->done_running) request_free(request);
 }
 
-// --- the client --------------------------------------------------------------------------------------------------
+// --- the client
+// --------------------------------------------------------------------------------------------------
 
 struct orr_http_client *orr_http_client_new(uv_loop_t *loop) {
   struct orr_http_client *client = orr_alloc(sizeof *client);
@@ -216,7 +223,8 @@ void orr_http_client_free(struct orr_http_client *client) {
     orr_list_push_back(&client->finished, &request->node);
   }
   deliver(client);
-  if (client->multi != NULL) client->curl->multi_cleanup(client->multi); // takes its sockets off the loop
+  if (client->multi != NULL)
+    client->curl->multi_cleanup(client->multi); // takes its sockets off the loop
   uv_close((uv_handle_t *)&client->timer, timer_closed);
   uv_close((uv_handle_t *)&client->soon, timer_closed);
 }

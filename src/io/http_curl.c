@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Opens libcurl when the first request needs it: linking it would cost an idle engine more start time and
-// memory than all the rest of it. Never closed again. Any thread.
+// Opens libcurl when the first request needs it: linking it would cost an idle engine more start
+// time and memory than all the rest of it. Never closed again. Any thread.
 #include "io/http_curl.h"
 
 #include <dlfcn.h>
@@ -26,8 +26,10 @@ static void open_once(void) {
 #define FIND(name) all = function_find(library, "curl_" #name, &table.name) && all;
   ORR__CURL_LIST(FIND)
 #undef FIND
-  if (!all) failure = "libcurl.so.4 lacks a function; version 7.87 or newer is needed";
-  else if (table.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) failure = "libcurl can't be initialised";
+  if (!all)
+    failure = "libcurl.so.4 lacks a function; version 7.87 or newer is needed";
+  else if (table.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    failure = "libcurl can't be initialised";
 }
 
 const struct orr__curl *orr__curl_load(const char **message) {

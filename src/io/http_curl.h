@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The functions of libcurl that the HTTP client uses, found at run time, and the client's inner structs.
-// Internal to io.
+// The functions of libcurl that the HTTP client uses, found at run time, and the client's inner
+// structs. Internal to io.
 #pragma once
 
 #define CURL_DISABLE_TYPECHECK // the checks want curl_easy_setopt itself, which isn't linked
@@ -10,11 +10,14 @@
 #include <curl/curl.h>
 
 #define ORR__CURL_LIST(X)                                                                          \
-  X(global_init) X(easy_init) X(easy_cleanup) X(easy_setopt) X(easy_getinfo) X(easy_strerror)      \
-  X(multi_init) X(multi_cleanup) X(multi_setopt) X(multi_add_handle) X(multi_remove_handle)        \
-  X(multi_socket_action) X(multi_info_read) X(multi_assign) X(slist_append) X(slist_free_all)
+  X(global_init)                                                                                   \
+  X(easy_init) X(easy_cleanup) X(easy_setopt) X(easy_getinfo) X(easy_strerror) X(multi_init)       \
+      X(multi_cleanup) X(multi_setopt) X(multi_add_handle) X(multi_remove_handle)                  \
+          X(multi_socket_action) X(multi_info_read) X(multi_assign) X(slist_append)                \
+              X(slist_free_all)
 
-// The headers define macros of some names ("easy_setopt" is not one of them, "curl_easy_setopt" is).
+// The headers define macros of some names ("easy_setopt" is not one of them, "curl_easy_setopt"
+// is).
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
 #undef curl_multi_setopt
@@ -25,7 +28,8 @@ struct orr__curl {
 #undef ORR__CURL_MEMBER
 };
 
-// The table, or NULL and *message (static) where libcurl can't be opened. Any thread; opens it once.
+// The table, or NULL and *message (static) where libcurl can't be opened. Any thread; opens it
+// once.
 const struct orr__curl *orr__curl_load(const char **message);
 
 struct orr_http_request {
@@ -43,7 +47,8 @@ struct orr_http_request {
 };
 
 // Checks the options and builds the easy handle. On failure the request's result says why.
-enum orr_status orr__http_prepare(struct orr_http_request *request, const struct orr_http_options *options);
+enum orr_status orr__http_prepare(struct orr_http_request *request,
+                                  const struct orr_http_options *options);
 // Turns libcurl's outcome into the request's result.
 void orr__http_conclude(struct orr_http_request *request, CURLcode code);
 void orr__http_fail(struct orr_http_request *request, enum orr_status status, const char *code,

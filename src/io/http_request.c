@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One HTTP request: its options checked and turned into a libcurl handle, its answer gathered within bounds,
-// its outcome named. Invariant: nothing from the environment (proxy, netrc, cookies) and no scheme but http
-// and https gets in, on redirects neither. A method other than GET, HEAD and POST is kept over every redirect.
-// Thread: the client's loop. Must not know the multi handle.
+// One HTTP request: its options checked and turned into a libcurl handle, its answer gathered
+// within bounds, its outcome named. Invariant: nothing from the environment (proxy, netrc, cookies)
+// and no scheme but http and https gets in, on redirects neither. A method other than GET, HEAD and
+// POST is kept over every redirect. Thread: the client's loop. Must not know the multi handle.
 #include "base/limits.h"
 #include "io/http_curl.h"
 
@@ -24,7 +24,8 @@ void orr__http_fail(struct orr_http_request *request, enum orr_status status, co
   snprintf(request->result.message, sizeof request->result.message, "%s", message);
 }
 
-// --- the answer --------------------------------------------------------------------------------------------
+// --- the answer
+// --------------------------------------------------------------------------------------------
 
 static size_t body_take(char *data, size_t one, size_t len, void *context) {
   struct orr_http_request *request = context;
@@ -37,7 +38,8 @@ static size_t body_take(char *data, size_t one, size_t len, void *context) {
   return len;
 }
 
-// A status line begins another answer (after a redirect or a 100): its headers replace the earlier ones.
+// A status line begins another answer (after a redirect or a 100): its headers replace the earlier
+// ones.
 static size_t header_take(char *data, size_t one, size_t len, void *context) {
   struct orr_http_request *request = context;
   struct orr_buf *headers = &request->result.headers;
@@ -54,8 +56,10 @@ static size_t header_take(char *data, size_t one, size_t len, void *context) {
   }
   const char *value = colon + 1, *end = data + len;
   while (value < end && (*value == ' ' || *value == '\t')) value++;
-  while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t')) end--;
-  for (const char *at = data; at < colon; at++) orr_buf_u8(headers, (uint8_t)tolower((unsigned char)*at));
+  while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t'))
+    end--;
+  for (const char *at = data; at < colon; at++)
+    orr_buf_u8(headers, (uint8_t)tolower((unsigned char)*at));
   orr_buf_text(headers, ": ");
   orr_buf_append(headers, value, (size_t)(end - value));
   orr_buf_u8(headers, '\n');
@@ -108,12 +112,15 @@ void orr__http_conclude(struct orr_http_request *request, CURLcode code) {
   orr__http_fail(request, outcome.status, outcome.code, message);
 }
 
-// --- checks --------------------------------------------------------------------------------------------------
+// --- checks
+// --------------------------------------------------------------------------------------------------
 
 static bool token_valid(const char *text, size_t len) { // RFC 9110
   if (len == 0) return false;
   for (size_t i = 0; i < len; i++) {
-    if (!isalnum((unsigned char)text[i]) && (text[i] == '\0' || strchr("!#$%&'*+-.^_`|~", text[i]) == NULL)) return false;
+    if (!isalnum((unsigned char)text[i]) &&
+        (text[i] == '\0' || strchr("!#$%&'*+-.^_`|~", text[i]) == NULL))
+      return false;
   }
   return true;
 }
@@ -136,34 +143,39 @@ static bool url_valid(const char *url) {
   return true;
 }
 
-static enum orr_status options_check(struct orr_http_request *request, const struct orr_http_options *options) {
+static enum orr_status options_check(struct orr_http_request *request,
+                                     const struct orr_http_options *options) {
   if (!url_valid(options->url)) {
-    orr__http_fail(request, ORR_ERR_INVALID, "invalid_url",
-                   "the URL must begin with http:// or https:// and hold no spaces, control characters or more"
-                   " than 4096 bytes");
+    orr__http_fail(
+        request, ORR_ERR_INVALID, "invalid_url",
+        "the URL must begin with http:// or https:// and hold no spaces, control characters or more"
+        " than 4096 bytes");
     return ORR_ERR_INVALID;
   }
-  if (options->method != NULL &&
-      (strlen(options->method) > METHOD_BYTES_MAX || !token_valid(options->method, strlen(options->method)))) {
+  if (options->method != NULL && (strlen(options->method) > METHOD_BYTES_MAX ||
+                                  !token_valid(options->method, strlen(options->method)))) {
     orr__http_fail(request, ORR_ERR_INVALID, "invalid_method", "the method is not an HTTP token");
     return ORR_ERR_INVALID;
   }
   for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++) {
     if (header_valid(options->headers[i])) continue;
     char message[128];
-    snprintf(message, sizeof message, "header %zu is not \"Name: value\" without control characters", i + 1);
+    snprintf(message, sizeof message,
+             "header %zu is not \"Name: value\" without control characters", i + 1);
     orr__http_fail(request, ORR_ERR_INVALID, "invalid_header", message);
     return ORR_ERR_INVALID;
   }
   return ORR_OK;
 }
 
-// --- the handle ------------------------------------------------------------------------------------------------
+// --- the handle
+// ------------------------------------------------------------------------------------------------
 
 static bool has_header(const struct orr_http_options *options, const char *name) {
   size_t len = strlen(name);
   for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++) {
-    if (strncasecmp(options->headers[i], name, len) == 0 && options->headers[i][len] == ':') return true;
+    if (strncasecmp(options->headers[i], name, len) == 0 && options->headers[i][len] == ':')
+      return true;
   }
   return false;
 }
@@ -188,8 +200,10 @@ static bool headers_fill(struct orr_http_request *request, const struct orr_http
     ok = ok && header_add(request, empty);
     free(empty);
   }
-  if (!has_header(options, "Expect")) ok = ok && header_add(request, "Expect:"); // else a wait of 1 s
-  if (!has_header(options, "Content-Type")) ok = ok && header_add(request, "Content-Type:"); // it would say "form"
+  if (!has_header(options, "Expect"))
+    ok = ok && header_add(request, "Expect:"); // else a wait of 1 s
+  if (!has_header(options, "Content-Type"))
+    ok = ok && header_add(request, "Content-Type:"); // it would say "form"
   return ok;
 }
 
@@ -198,10 +212,10 @@ struct setter { // remembers the first refusal
   CURL *easy;
   CURLcode code;
 };
-#define SET(setter, option, value)                                                         \
-  do {                                                                                     \
-    if ((setter)->code == CURLE_OK)                                                        \
-      (setter)->code = (setter)->curl->easy_setopt((setter)->easy, option, value);         \
+#define SET(setter, option, value)                                                                 \
+  do {                                                                                             \
+    if ((setter)->code == CURLE_OK)                                                                \
+      (setter)->code = (setter)->curl->easy_setopt((setter)->easy, option, value);                 \
   } while (0)
 
 static void set_method(struct setter *setter, const struct orr_http_options *options) {
@@ -209,7 +223,8 @@ static void set_method(struct setter *setter, const struct orr_http_options *opt
   bool posts = strcmp(method, "POST") == 0;
   if (options->has_body || posts) {
     SET(setter, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->body.len);
-    SET(setter, CURLOPT_COPYPOSTFIELDS, options->body.len > 0 ? (const char *)options->body.data : "");
+    SET(setter, CURLOPT_COPYPOSTFIELDS,
+        options->body.len > 0 ? (const char *)options->body.data : "");
     if (!posts) SET(setter, CURLOPT_CUSTOMREQUEST, method);
   } else if (strcmp(method, "HEAD") == 0) {
     SET(setter, CURLOPT_NOBODY, 1L);
@@ -222,13 +237,16 @@ static void set_method(struct setter *setter, const struct orr_http_options *opt
 static void set_bounds(struct setter *setter, struct orr_http_request *request,
                        const struct orr_http_options *options) {
   uint64_t timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
-  uint64_t connect_ms = options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
+  uint64_t connect_ms =
+      options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
   if (timeout_ms > INT32_MAX) timeout_ms = INT32_MAX; // libcurl's own bound
   if (connect_ms > timeout_ms) connect_ms = timeout_ms;
-  uint32_t redirects = options->redirects_max < REDIRECTS_MAX ? options->redirects_max : REDIRECTS_MAX;
+  uint32_t redirects =
+      options->redirects_max < REDIRECTS_MAX ? options->redirects_max : REDIRECTS_MAX;
   SET(setter, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
   SET(setter, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-  bool head = options->method != NULL && strcmp(options->method, "HEAD") == 0; // announces a body, sends none
+  bool head = options->method != NULL &&
+              strcmp(options->method, "HEAD") == 0; // announces a body, sends none
   if (!head) SET(setter, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->body_bytes_max);
   SET(setter, CURLOPT_FOLLOWLOCATION, redirects > 0 ? 1L : 0L);
   SET(setter, CURLOPT_MAXREDIRS, (long)redirects);
@@ -256,8 +274,10 @@ static void set_callbacks(struct setter *setter, struct orr_http_request *reques
   SET(setter, CURLOPT_HEADERDATA, request);
 }
 
-enum orr_status orr__http_prepare(struct orr_http_request *request, const struct orr_http_options *options) {
-  request->body_bytes_max = options->body_bytes_max != 0 ? options->body_bytes_max : ORR_OUTPUT_BYTES_MAX;
+enum orr_status orr__http_prepare(struct orr_http_request *request,
+                                  const struct orr_http_options *options) {
+  request->body_bytes_max =
+      options->body_bytes_max != 0 ? options->body_bytes_max : ORR_OUTPUT_BYTES_MAX;
   enum orr_status status = options_check(request, options);
   if (status != ORR_OK) return status;
   struct setter setter = {request->curl, request->curl->easy_init(), CURLE_OK};

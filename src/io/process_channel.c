@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// A worker's channel to the spawn helper: queue, start, kill, end. All descriptors (the socket and every
-// pipe) sit in one epoll set of the channel's own, and the worker's loop polls only that set, so a child
-// costs no libuv handle. Invariant: a process is in exactly one of the three lists and moves forward only;
-// `done` runs from deliver() alone, when no event of a batch can point at the process any more.
-// Thread: the loop's. Must not know how a child is started.
+// A worker's channel to the spawn helper: queue, start, kill, end. All descriptors (the socket and
+// every pipe) sit in one epoll set of the channel's own, and the worker's loop polls only that set,
+// so a child costs no libuv handle. Invariant: a process is in exactly one of the three lists and
+// moves forward only; `done` runs from deliver() alone, when no event of a batch can point at the
+// process any more. Thread: the loop's. Must not know how a child is started.
 #include "io/process_channel.h"
 
 #include "base/check.h"
@@ -21,7 +21,8 @@
 
 #define EVENTS_MAX 64
 
-// What an epoll event points at: the process, its pipe in the low bits (allocations are aligned to 16).
+// What an epoll event points at: the process, its pipe in the low bits (allocations are aligned to
+// 16).
 enum { TAG_SOCKET = 0, TAG_OUT = 1, TAG_ERR = 2, TAG_INPUT = 3, TAG_MASK = 3 };
 
 struct orr_process_channel {
@@ -50,7 +51,8 @@ static void handle_closed(uv_handle_t *handle) {
   free(channel);
 }
 
-// --- the end of a process --------------------------------------------------------------------------------
+// --- the end of a process
+// --------------------------------------------------------------------------------
 
 static void timer_fired(uv_timer_t *timer);
 
@@ -87,7 +89,8 @@ static void finish(struct orr_process *process) {
   orr_list_push_back(&channel->finished, &process->node);
 }
 
-static void finish_failed(struct orr_process *process, enum orr_status status, int error, const char *at) {
+static void finish_failed(struct orr_process *process, enum orr_status status, int error,
+                          const char *at) {
   process->result.status = status;
   process->result.error_number = error;
   process->result.error_at = at;
@@ -110,7 +113,8 @@ static void deliver(struct orr_process_channel *channel) {
     free(process);
   }
   schedule(channel);
-  if (channel->running_len == 0 && orr_list_empty(&channel->queued) && orr_list_empty(&channel->finished)) {
+  if (channel->running_len == 0 && orr_list_empty(&channel->queued) &&
+      orr_list_empty(&channel->finished)) {
     uv_unref((uv_handle_t *)&channel->poll);
   }
 }
@@ -126,7 +130,8 @@ static void channel_died(struct orr_process_channel *channel) {
   }
 }
 
-// --- to the helper ---------------------------------------------------------------------------------------
+// --- to the helper
+// ---------------------------------------------------------------------------------------
 
 static bool set_add(struct orr_process *process, int fd, uint32_t events, uintptr_t tag) {
   struct epoll_event event = {.events = events, .data.u64 = (uintptr_t)process | tag};
@@ -136,7 +141,8 @@ static bool set_add(struct orr_process *process, int fd, uint32_t events, uintpt
 static void socket_blocked(struct orr_process_channel *channel, bool blocked) {
   if (channel->blocked == blocked) return;
   channel->blocked = blocked;
-  struct epoll_event event = {.events = EPOLLIN | (blocked ? EPOLLOUT : 0u), .data.u64 = TAG_SOCKET};
+  struct epoll_event event = {.events = EPOLLIN | (blocked ? EPOLLOUT : 0u),
+                              .data.u64 = TAG_SOCKET};
   epoll_ctl(channel->epoll_fd, EPOLL_CTL_MOD, channel->socket_fd, &event);
 }
 
@@ -169,7 +175,8 @@ static int packet_send(struct orr_process_channel *channel, struct orr_slice pac
 }
 
 static void signal_send(struct orr_process *process, uint32_t signal_number) {
-  struct orr__wire_request request = {.type = ORR__WIRE_SIGNAL, .id = process->id, .signal = signal_number};
+  struct orr__wire_request request = {
+      .type = ORR__WIRE_SIGNAL, .id = process->id, .signal = signal_number};
   int error = packet_send(process->channel, orr_slice_of(&request, sizeof request), NULL, 0);
   process->signal_unsent = error == EAGAIN ? signal_number : 0;
 }
@@ -192,8 +199,10 @@ static int pipes_open(struct orr_process *process, struct start *start) {
   struct orr__wire_request *request = (void *)process->packet.data;
   int error = 0;
   if (process->input.len > 0) error = pipe_open(start, true, &process->input_fd);
-  if (error == 0 && (request->flags & ORR__WIRE_STDOUT)) error = pipe_open(start, false, &process->out.fd);
-  if (error == 0 && (request->flags & ORR__WIRE_STDERR)) error = pipe_open(start, false, &process->err.fd);
+  if (error == 0 && (request->flags & ORR__WIRE_STDOUT))
+    error = pipe_open(start, false, &process->out.fd);
+  if (error == 0 && (request->flags & ORR__WIRE_STDERR))
+    error = pipe_open(start, false, &process->err.fd);
   return error;
 }
 
@@ -256,8 +265,10 @@ static bool process_launch(struct orr_process *process) {
   if (error == 0) {
     at = "request";
     error = packet_send(process->channel, orr_buf_slice(&process->packet), start.theirs, start.len);
-    if (error == 0) launch_done(process);
-    else if (error == EAGAIN) launch_undo(process, packet_len);
+    if (error == 0)
+      launch_done(process);
+    else if (error == EAGAIN)
+      launch_undo(process, packet_len);
   }
   bool full = error == EAGAIN && process->channel->blocked;
   if (error != 0 && !full) finish_failed(process, ORR_ERR_IO, error, at);
@@ -272,10 +283,12 @@ static void pump(struct orr_process_channel *channel) {
   }
 }
 
-// --- from the helper and the children ----------------------------------------------------------------------
+// --- from the helper and the children
+// ----------------------------------------------------------------------
 
 static void try_finish(struct orr_process *process) {
-  if (process->state == ORR__PROCESS_ENDED && process->out.fd < 0 && process->err.fd < 0) finish(process);
+  if (process->state == ORR__PROCESS_ENDED && process->out.fd < 0 && process->err.fd < 0)
+    finish(process);
 }
 
 static void process_ended(struct orr_process *process, int wait_status) {
@@ -292,10 +305,14 @@ static void process_ended(struct orr_process *process, int wait_status) {
 
 static const char *stage_text(uint32_t stage) {
   switch ((enum orr__wire_stage)stage) {
-  case ORR__STAGE_REQUEST: return "request";
-  case ORR__STAGE_FORK: return "fork";
-  case ORR__STAGE_CWD: return "cwd";
-  case ORR__STAGE_EXEC: return "exec";
+  case ORR__STAGE_REQUEST:
+    return "request";
+  case ORR__STAGE_FORK:
+    return "fork";
+  case ORR__STAGE_CWD:
+    return "cwd";
+  case ORR__STAGE_EXEC:
+    return "exec";
   }
   orr_unreachable();
 }
@@ -305,8 +322,10 @@ static void reply_take(struct orr_process_channel *channel, const struct orr__wi
     struct orr_process *process = process_of(at);
     if (process->id != reply->id) continue;
     orr_assert(process->state == ORR__PROCESS_STARTED);
-    if (reply->what == ORR__WIRE_EXITED) process_ended(process, reply->value);
-    else finish_failed(process, ORR_ERR_IO, reply->value, stage_text(reply->stage));
+    if (reply->what == ORR__WIRE_EXITED)
+      process_ended(process, reply->value);
+    else
+      finish_failed(process, ORR_ERR_IO, reply->value, stage_text(reply->stage));
     return;
   }
   orr_unreachable();
@@ -331,7 +350,8 @@ static void unblock(struct orr_process_channel *channel) {
   socket_blocked(channel, false);
   for (struct orr_list *at = channel->running.next; at != &channel->running; at = at->next) {
     struct orr_process *process = process_of(at);
-    if (process->signal_unsent != 0 && !channel->blocked) signal_send(process, process->signal_unsent);
+    if (process->signal_unsent != 0 && !channel->blocked)
+      signal_send(process, process->signal_unsent);
   }
 }
 
@@ -344,9 +364,15 @@ static void event_take(struct orr_process_channel *channel, const struct epoll_e
   struct orr_process *process = (void *)(uintptr_t)(event->data.u64 & ~(uint64_t)TAG_MASK);
   if (process->state == ORR__PROCESS_DONE) return; // ended earlier in this batch
   switch (event->data.u64 & TAG_MASK) {
-  case TAG_OUT: orr__stream_read(process, &process->out); break;
-  case TAG_ERR: orr__stream_read(process, &process->err); break;
-  case TAG_INPUT: if (process->input_fd >= 0) orr__input_write(process); break;
+  case TAG_OUT:
+    orr__stream_read(process, &process->out);
+    break;
+  case TAG_ERR:
+    orr__stream_read(process, &process->err);
+    break;
+  case TAG_INPUT:
+    if (process->input_fd >= 0) orr__input_write(process);
+    break;
   }
   try_finish(process);
 }
@@ -378,7 +404,8 @@ static void timer_fired(uv_timer_t *timer) {
   deliver(channel);
 }
 
-// --- public ------------------------------------------------------------------------------------------------
+// --- public
+// ------------------------------------------------------------------------------------------------
 
 struct orr_process_channel *orr_process_channel_open(struct orr_spawner *spawner, uint32_t index,
                                                      uv_loop_t *loop, uint32_t children_max) {
@@ -433,7 +460,8 @@ static void packet_fill(struct orr_process *process, const struct orr_process_op
   }
   if (options->env == NULL) request.flags |= ORR__WIRE_OWN_ENV;
   if (process->input.len > 0) request.flags |= ORR__WIRE_STDIN;
-  if (options->keep_output || (lines && options->lines_of_stdout)) request.flags |= ORR__WIRE_STDOUT;
+  if (options->keep_output || (lines && options->lines_of_stdout))
+    request.flags |= ORR__WIRE_STDOUT;
   if (options->keep_output || lines) request.flags |= ORR__WIRE_STDERR;
   size_t bytes = packet->len - sizeof request;
   request.bytes = bytes <= UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
@@ -459,19 +487,21 @@ static struct orr_process *process_new(struct orr_process_channel *channel,
   return process;
 }
 
-struct orr_process *orr_process_start(struct orr_process_channel *channel,
-                                      const struct orr_process_options *options,
-                                      void (*done)(void *context, struct orr_process_result *result),
-                                      void *context) {
+struct orr_process *
+orr_process_start(struct orr_process_channel *channel, const struct orr_process_options *options,
+                  void (*done)(void *context, struct orr_process_result *result), void *context) {
   orr_assert(options->argv != NULL && done != NULL);
   struct orr_process *process = process_new(channel, options);
   process->done = done;
   process->context = context;
   orr_list_push_back(&channel->queued, &process->node);
   uv_ref((uv_handle_t *)&channel->poll);
-  if (channel->dead) finish_failed(process, ORR_ERR_UNAVAILABLE, ECONNRESET, NULL);
-  else if (process->packet.len > ORR__WIRE_STRINGS_BYTES_MAX) finish_failed(process, ORR_ERR_IO, E2BIG, "request");
-  else pump(channel);
+  if (channel->dead)
+    finish_failed(process, ORR_ERR_UNAVAILABLE, ECONNRESET, NULL);
+  else if (process->packet.len > ORR__WIRE_STRINGS_BYTES_MAX)
+    finish_failed(process, ORR_ERR_IO, E2BIG, "request");
+  else
+    pump(channel);
   if (!orr_list_empty(&channel->finished)) schedule(channel);
   return process;
 }
@@ -482,11 +512,15 @@ void orr_process_kill(struct orr_process *process, uint64_t grace_ms) {
     finish_failed(process, ORR_ERR_CANCELLED, ECANCELED, NULL);
   } else {
     uint64_t at = now_ms() + grace_ms;
-    if (grace_ms == 0) signal_send(process, SIGKILL);
-    else if (process->kill_ms == 0) signal_send(process, SIGTERM);
+    if (grace_ms == 0)
+      signal_send(process, SIGKILL);
+    else if (process->kill_ms == 0)
+      signal_send(process, SIGTERM);
     process->kill_ms = grace_ms == 0 ? 0 : earlier(at, process->kill_ms);
   }
   schedule(process->channel);
 }
 
-uint32_t orr_process_running(const struct orr_process_channel *channel) { return channel->running_len; }
+uint32_t orr_process_running(const struct orr_process_channel *channel) {
+  return channel->running_len;
+}

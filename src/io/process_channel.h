@@ -34,19 +34,22 @@ struct orr_process {
   struct orr__stream out, err;
   uint64_t output_bytes_max;
   bool keep_output, lines_of_stdout;
-  uint8_t *scratch;        // ORR__READ_BYTES_MAX, the channel's
-  uint32_t signal_unsent;  // the socket was full; 0: none
-  uint64_t kill_ms;        // uv_hrtime scale: when KILL follows TERM; 0: not asked or done
-  uint64_t straggler_ms;   // when pipes that are still open after the exit get closed
+  uint8_t *scratch;       // ORR__READ_BYTES_MAX, the channel's
+  uint32_t signal_unsent; // the socket was full; 0: none
+  uint64_t kill_ms;       // uv_hrtime scale: when KILL follows TERM; 0: not asked or done
+  uint64_t straggler_ms;  // when pipes that are still open after the exit get closed
   void (*line)(void *context, bool is_stderr, struct orr_slice text);
   void (*done)(void *context, struct orr_process_result *result);
   void *context;
   struct orr_process_result result;
 };
 
-// Reads what is there, a fair share at most. True if the stream is open and may have more right now.
+// Reads what is there, a fair share at most. True if the stream is open and may have more right
+// now.
 bool orr__stream_read(struct orr_process *process, struct orr__stream *stream);
-void orr__stream_close(struct orr_process *process, struct orr__stream *stream); // emits a last partial line
+void orr__stream_close(struct orr_process *process,
+                       struct orr__stream *stream); // emits a last partial line
 void orr__tail_trim(struct orr_buf *tail);
-void orr__input_write(struct orr_process *process); // closes it when everything is written or unwanted
+void orr__input_write(
+    struct orr_process *process); // closes it when everything is written or unwanted
 void orr__input_close(struct orr_process *process);

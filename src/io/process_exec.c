@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Starting one child from the helper: everything that may allocate or fail on input happens before the
-// clone; the child itself, which shares the helper's memory until it execs (the helper stands still
-// meanwhile), makes raw system calls only. Invariant: the helper blocks every signal and handles none, so no handler can run in the child.
-// Thread: the helper's only one. Must not know the channel, the engine or libuv.
+// Starting one child from the helper: everything that may allocate or fail on input happens before
+// the clone; the child itself, which shares the helper's memory until it execs (the helper stands
+// still meanwhile), makes raw system calls only. Invariant: the helper blocks every signal and
+// handles none, so no handler can run in the child. Thread: the helper's only one. Must not know
+// the channel, the engine or libuv.
 #include "base/check.h"
 #include "io/process_wire.h"
 
@@ -32,20 +33,24 @@ struct plan { // read by the child; `error` and `stage` are its answer
 
 #define UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
 
-static UNWATCHED _Noreturn void child_fail(struct plan *plan, enum orr__wire_stage stage, int error) {
+static UNWATCHED _Noreturn void child_fail(struct plan *plan, enum orr__wire_stage stage,
+                                           int error) {
   plan->stage = stage;
   plan->error = error;
   for (;;) syscall(SYS_exit_group, 127);
 }
 
-// Like execvp: a missing or forbidden file in one folder of PATH doesn't hide one in a later folder.
+// Like execvp: a missing or forbidden file in one folder of PATH doesn't hide one in a later
+// folder.
 static UNWATCHED int child_exec(const struct plan *plan) {
   int error = ENOENT;
   for (char **program = plan->programs; *program != NULL; program++) {
     syscall(SYS_execve, *program, plan->argv, plan->env);
     int now = errno;
-    if (now == EACCES) error = EACCES;
-    else if (now != ENOENT && now != ENOTDIR) return now;
+    if (now == EACCES)
+      error = EACCES;
+    else if (now != ENOENT && now != ENOTDIR)
+      return now;
   }
   return error;
 }
@@ -59,7 +64,8 @@ static UNWATCHED int child_main(void *argument) {
     if (syscall(SYS_dup3, plan->fds[i], i, 0) < 0) child_fail(plan, ORR__STAGE_FORK, errno);
   }
   syscall(SYS_close_range, 3u, ~0u, 0u);
-  if (plan->cwd != NULL && syscall(SYS_chdir, plan->cwd) < 0) child_fail(plan, ORR__STAGE_CWD, errno);
+  if (plan->cwd != NULL && syscall(SYS_chdir, plan->cwd) < 0)
+    child_fail(plan, ORR__STAGE_CWD, errno);
   uint64_t none = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
   child_fail(plan, ORR__STAGE_EXEC, child_exec(plan));
@@ -72,8 +78,8 @@ static const char *env_path(char **env) {
   return PATH_DEFAULT;
 }
 
-// The files to try in turn: argv[0] itself when it has a slash, else it in every folder of the child's PATH
-// (an empty folder is the working directory). Heap; one block.
+// The files to try in turn: argv[0] itself when it has a slash, else it in every folder of the
+// child's PATH (an empty folder is the working directory). Heap; one block.
 static char **programs_new(const char *name, char **env) {
   size_t name_len = strlen(name);
   if (name_len == 0 || strchr(name, '/') != NULL) {
@@ -130,7 +136,8 @@ int orr__exec_start(const struct orr__exec *exec, pid_t *pid, enum orr__wire_sta
   const struct orr__wire_request *request = exec->request;
   *stage = ORR__STAGE_REQUEST;
   bool has_cwd = (request->flags & ORR__WIRE_CWD) != 0;
-  if (request->argc == 0 || request->argc > request->bytes || request->envc > request->bytes) return EINVAL;
+  if (request->argc == 0 || request->argc > request->bytes || request->envc > request->bytes)
+    return EINVAL;
   char **lists = orr_alloc(((size_t)request->argc + request->envc + 4) * sizeof *lists);
   char **argv = lists, **env = argv + request->argc + 1, **cwd = env + request->envc + 1;
   char *at = exec->strings;

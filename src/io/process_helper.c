@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What runs in the spawn helper: takes requests from every channel, starts children, reaps them, tells
-// their channel. Invariants: every signal is blocked and read from a signalfd, so nothing interrupts and
-// exec'd children begin with all signals at their defaults; a signal is only ever sent to a child that has
-// not been reaped, or to a group seen alive right after; the lock is held until the last descendant is gone.
-// Thread: the only one of its process. Must not know libuv or what the children are for.
+// What runs in the spawn helper: takes requests from every channel, starts children, reaps them,
+// tells their channel. Invariants: every signal is blocked and read from a signalfd, so nothing
+// interrupts and exec'd children begin with all signals at their defaults; a signal is only ever
+// sent to a child that has not been reaped, or to a group seen alive right after; the lock is held
+// until the last descendant is gone. Thread: the only one of its process. Must not know libuv or
+// what the children are for.
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/status.h"
@@ -33,10 +34,11 @@ struct child {
   pid_t pid; // also its group and session
   uint32_t channel;
   uint64_t id;
-  uint64_t straggler_us; // 0: not reaped yet; else reaped, and what is left of the group is killed then
+  uint64_t
+      straggler_us; // 0: not reaped yet; else reaped, and what is left of the group is killed then
 };
 struct channel {
-  int fd; // -1: closed by the engine
+  int fd;       // -1: closed by the engine
   bool blocked; // replies wait until the socket takes them
   struct orr_buf replies;
 };
@@ -51,14 +53,17 @@ struct helper {
   uint8_t *packet; // ORR__WIRE_PACKET_BYTES_MAX and a header
 };
 
-// --- children ------------------------------------------------------------------------------------------------
+// --- children
+// ------------------------------------------------------------------------------------------------
 
 static void child_add(struct helper *helper, pid_t pid, uint32_t channel, uint64_t id) {
   if (helper->children_len == helper->children_cap) {
     helper->children_cap = helper->children_cap == 0 ? 64 : helper->children_cap * 2;
-    helper->children = orr_realloc(helper->children, helper->children_cap * sizeof *helper->children);
+    helper->children =
+        orr_realloc(helper->children, helper->children_cap * sizeof *helper->children);
   }
-  helper->children[helper->children_len++] = (struct child){.pid = pid, .channel = channel, .id = id};
+  helper->children[helper->children_len++] =
+      (struct child){.pid = pid, .channel = channel, .id = id};
 }
 
 static void child_drop(struct helper *helper, size_t index) {
@@ -66,12 +71,14 @@ static void child_drop(struct helper *helper, size_t index) {
   helper->children[index] = helper->children[--helper->children_len];
 }
 
-static void reply_add(struct helper *helper, uint32_t channel, const struct orr__wire_reply *reply) {
+static void reply_add(struct helper *helper, uint32_t channel,
+                      const struct orr__wire_reply *reply) {
   if (helper->channels[channel].fd < 0) return;
   orr_buf_append(&helper->channels[channel].replies, reply, sizeof *reply);
 }
 
-// A reaped leader may leave others in its group. As long as they live the kernel gives its number to nobody.
+// A reaped leader may leave others in its group. As long as they live the kernel gives its number
+// to nobody.
 static void child_reaped(struct helper *helper, size_t index, int status) {
   struct child *child = &helper->children[index];
   reply_add(helper, child->channel,
@@ -118,7 +125,8 @@ static int stragglers_kill(struct helper *helper) {
   return next_us == UINT64_MAX ? -1 : (int)((next_us - now_us) / 1000) + 1;
 }
 
-// --- requests --------------------------------------------------------------------------------------------------
+// --- requests
+// --------------------------------------------------------------------------------------------------
 
 static char *memfd_strings(int fd, uint32_t bytes) { // heap, or NULL
   if (bytes > ORR__WIRE_STRINGS_BYTES_MAX) return NULL;
@@ -135,8 +143,9 @@ static char *memfd_strings(int fd, uint32_t bytes) { // heap, or NULL
   return strings;
 }
 
-static void start_child(struct helper *helper, uint32_t channel, const struct orr__wire_request *request,
-                        char *inline_strings, const int *fds, uint32_t fds_len) {
+static void start_child(struct helper *helper, uint32_t channel,
+                        const struct orr__wire_request *request, char *inline_strings,
+                        const int *fds, uint32_t fds_len) {
   struct orr__exec exec = {.request = request, .strings = inline_strings, .helper = helper->self};
   uint32_t next = 0;
   for (unsigned i = 0; i < 3; i++) {
@@ -156,11 +165,13 @@ static void start_child(struct helper *helper, uint32_t channel, const struct or
     child_add(helper, pid, channel, request->id);
     return;
   }
-  reply_add(helper, channel, &(struct orr__wire_reply){.id = request->id, .what = ORR__WIRE_FAILED,
-                                                       .value = error, .stage = stage});
+  reply_add(helper, channel,
+            &(struct orr__wire_reply){
+                .id = request->id, .what = ORR__WIRE_FAILED, .value = error, .stage = stage});
 }
 
-static void signal_child(struct helper *helper, uint32_t channel, const struct orr__wire_request *request) {
+static void signal_child(struct helper *helper, uint32_t channel,
+                         const struct orr__wire_request *request) {
   for (size_t i = 0; i < helper->children_len; i++) {
     struct child *child = &helper->children[i];
     if (child->channel != channel || child->id != request->id) continue;
@@ -181,7 +192,8 @@ static void channel_close(struct helper *helper, uint32_t index) {
 
 static uint32_t take_fds(struct msghdr *message, int fds[ORR__WIRE_FDS_MAX]) {
   struct cmsghdr *control = CMSG_FIRSTHDR(message);
-  if (control == NULL || control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) return 0;
+  if (control == NULL || control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+    return 0;
   size_t bytes = control->cmsg_len - CMSG_LEN(0);
   orr_assert(bytes <= ORR__WIRE_FDS_MAX * sizeof(int));
   memcpy(fds, CMSG_DATA(control), bytes);
@@ -195,9 +207,10 @@ static void channel_read(struct helper *helper, uint32_t index) {
     struct cmsghdr align;
   } control;
   struct orr__wire_request request;
-  struct iovec parts[2] = {{&request, sizeof request}, {helper->packet, ORR__WIRE_PACKET_BYTES_MAX}};
-  struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2,
-                           .msg_control = &control, .msg_controllen = sizeof control};
+  struct iovec parts[2] = {{&request, sizeof request},
+                           {helper->packet, ORR__WIRE_PACKET_BYTES_MAX}};
+  struct msghdr message = {
+      .msg_iov = parts, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control};
   ssize_t n = recvmsg(helper->channels[index].fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) {
@@ -226,11 +239,15 @@ static void channel_flush(struct helper *helper, uint32_t index) {
     size_t len = channel->replies.len - sent;
     if (len > most) len = most;
     ssize_t n = send(channel->fd, channel->replies.data + sent, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n > 0) sent += (size_t)n;
-    else if (errno == EAGAIN || errno == ENOBUFS) blocked = true;
-    else if (errno != EINTR) sent = channel->replies.len; // the engine is gone: its EOF says so too
+    if (n > 0)
+      sent += (size_t)n;
+    else if (errno == EAGAIN || errno == ENOBUFS)
+      blocked = true;
+    else if (errno != EINTR)
+      sent = channel->replies.len; // the engine is gone: its EOF says so too
   }
-  if (sent > 0) memmove(channel->replies.data, channel->replies.data + sent, channel->replies.len - sent);
+  if (sent > 0)
+    memmove(channel->replies.data, channel->replies.data + sent, channel->replies.len - sent);
   channel->replies.len -= sent;
   if (blocked == channel->blocked) return;
   channel->blocked = blocked;
@@ -238,14 +255,17 @@ static void channel_flush(struct helper *helper, uint32_t index) {
   epoll_ctl(helper->epoll_fd, EPOLL_CTL_MOD, channel->fd, &event);
 }
 
-// --- life and end --------------------------------------------------------------------------------------------
+// --- life and end
+// --------------------------------------------------------------------------------------------
 
 static void signals_read(struct helper *helper) {
   struct signalfd_siginfo info[8];
   ssize_t n = read(helper->signal_fd, info, sizeof info);
   for (ssize_t i = 0; i < n / (ssize_t)sizeof info[0]; i++) {
-    if (info[i].ssi_signo == SIGCHLD) helper->reap = true;
-    else if (getppid() != helper->engine) helper->ending = true; // our parent-death signal
+    if (info[i].ssi_signo == SIGCHLD)
+      helper->reap = true;
+    else if (getppid() != helper->engine)
+      helper->ending = true; // our parent-death signal
   }
 }
 
@@ -254,18 +274,22 @@ static void turn(struct helper *helper, int timeout_ms) {
   int n = epoll_wait(helper->epoll_fd, events, EVENTS_MAX, timeout_ms);
   for (int i = 0; i < n; i++) {
     uint64_t tag = events[i].data.u64;
-    if (tag == TAG_LIFE) helper->ending = true; // the engine never writes on it: this is its end
-    else if (tag == TAG_SIGNAL) signals_read(helper);
-    else if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0) channel_read(helper, (uint32_t)tag);
+    if (tag == TAG_LIFE)
+      helper->ending = true; // the engine never writes on it: this is its end
+    else if (tag == TAG_SIGNAL)
+      signals_read(helper);
+    else if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0)
+      channel_read(helper, (uint32_t)tag);
   }
   if (helper->reap) reap_all(helper);
   for (uint32_t i = 0; i < helper->channels_len; i++) {
-    if (helper->channels[i].fd >= 0 && helper->channels[i].replies.len > 0) channel_flush(helper, i);
+    if (helper->channels[i].fd >= 0 && helper->channels[i].replies.len > 0)
+      channel_flush(helper, i);
   }
 }
 
-// As subreaper we inherit every descendant whose parent is gone, even one that left its group: kill what we
-// have, reap, look again, until nothing is left.
+// As subreaper we inherit every descendant whose parent is gone, even one that left its group: kill
+// what we have, reap, look again, until nothing is left.
 static void kill_descendants(void) {
   static char text[65536];
   int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
@@ -291,14 +315,16 @@ static _Noreturn void end_all(struct helper *helper) {
   }
 }
 
-// --- start -------------------------------------------------------------------------------------------------------
+// --- start
+// -------------------------------------------------------------------------------------------------------
 
 static int compare_ints(const void *a, const void *b) {
   int x = *(const int *)a, y = *(const int *)b;
   return (x > y) - (x < y);
 }
 
-// Leaves only stderr and what the helper needs: the engine's own ends above all, whose EOF we wait for.
+// Leaves only stderr and what the helper needs: the engine's own ends above all, whose EOF we wait
+// for.
 static void close_others(int life_fd, const int *channel_fds, uint32_t channels) {
   int *keep = orr_alloc((channels + 1u) * sizeof *keep);
   if (channels > 0) memcpy(keep, channel_fds, channels * sizeof *keep);
@@ -350,7 +376,8 @@ static enum orr_status helper_open(struct helper *helper, int life_fd, const int
   if (helper->null_fd < 0 || helper->epoll_fd < 0 || helper->signal_fd < 0) return ORR_ERR_IO;
   dup2(helper->null_fd, 0);
   dup2(helper->null_fd, 1);
-  if (!watch(helper, life_fd, TAG_LIFE) || !watch(helper, helper->signal_fd, TAG_SIGNAL)) return ORR_ERR_IO;
+  if (!watch(helper, life_fd, TAG_LIFE) || !watch(helper, helper->signal_fd, TAG_SIGNAL))
+    return ORR_ERR_IO;
   for (uint32_t i = 0; i < helper->channels_len; i++) {
     helper->channels[i].fd = channel_fds[i];
     if (!watch(helper, channel_fds[i], i)) return ORR_ERR_IO;

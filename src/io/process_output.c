@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a child writes: bytes from its pipes into its result and into lines, within bounds. Invariant:
-// a stream's bytes beyond output_bytes_max are read and dropped, so that the child never waits for us.
-// Thread: the channel's loop. Must not know the helper or epoll.
+// What a child writes: bytes from its pipes into its result and into lines, within bounds.
+// Invariant: a stream's bytes beyond output_bytes_max are read and dropped, so that the child never
+// waits for us. Thread: the channel's loop. Must not know the helper or epoll.
 #include "base/limits.h"
 #include "io/process_channel.h"
 
@@ -32,7 +32,8 @@ static void lines_take(struct orr_process *process, bool is_stderr, struct orr_b
       line_emit(process, is_stderr, orr_slice_of(bytes.data, taken));
     } else {
       orr_buf_append(line, bytes.data, taken);
-      if (whole || (line->len == ORR_LOG_LINE_BYTES_MAX && len > room)) line_flush(process, is_stderr, line);
+      if (whole || (line->len == ORR_LOG_LINE_BYTES_MAX && len > room))
+        line_flush(process, is_stderr, line);
     }
     taken += whole;
     bytes = orr_slice_of(bytes.data + taken, bytes.len - taken);
@@ -54,7 +55,8 @@ void orr__tail_trim(struct orr_buf *tail) {
   tail->len = ERR_TAIL_BYTES;
 }
 
-static void bytes_take(struct orr_process *process, struct orr__stream *stream, struct orr_slice bytes) {
+static void bytes_take(struct orr_process *process, struct orr__stream *stream,
+                       struct orr_slice bytes) {
   bool is_stderr = stream == &process->err;
   uint64_t room = process->output_bytes_max - stream->seen_bytes;
   if (process->keep_output && is_stderr) tail_take(&process->result.err, bytes);
@@ -96,9 +98,12 @@ void orr__input_write(struct orr_process *process) {
   while (process->input_at < process->input.len) {
     ssize_t n = write(process->input_fd, process->input.data + process->input_at,
                       process->input.len - process->input_at);
-    if (n > 0) process->input_at += (size_t)n;
-    else if (errno == EAGAIN) return;
-    else if (errno != EINTR) break; // EPIPE: it doesn't want the rest, and that is no error
+    if (n > 0)
+      process->input_at += (size_t)n;
+    else if (errno == EAGAIN)
+      return;
+    else if (errno != EINTR)
+      break; // EPIPE: it doesn't want the rest, and that is no error
   }
   orr__input_close(process);
 }

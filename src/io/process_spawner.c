@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The engine's hold on its spawn helper: fork before the first thread, one socket pair a channel and one for
-// life, whose end of file tells either side that the other is gone. Thread: main, until the watch moves
-// to a loop. Must not know what is said on the channels.
+// The engine's hold on its spawn helper: fork before the first thread, one socket pair a channel
+// and one for life, whose end of file tells either side that the other is gone. Thread: main, until
+// the watch moves to a loop. Must not know what is said on the channels.
 #include "base/check.h"
 #include "io/process.h"
 #include "io/process_wire.h"
@@ -56,7 +56,8 @@ static bool standard_streams_open(void) {
   }
 }
 
-static enum orr_status helper_ready(int life_fd) { // its word, which comes within the wait for the lock
+static enum orr_status
+helper_ready(int life_fd) { // its word, which comes within the wait for the lock
   int32_t word = 0;
   ssize_t n;
   do n = recv(life_fd, &word, sizeof word, 0);
@@ -81,7 +82,8 @@ static enum orr_status helper_fork(int *ours, int *theirs, uint32_t channels, co
   return status;
 }
 
-enum orr_status orr_spawner_start(uint32_t channels, const char *lock_path, struct orr_spawner **spawner) {
+enum orr_status orr_spawner_start(uint32_t channels, const char *lock_path,
+                                  struct orr_spawner **spawner) {
   if (!standard_streams_open()) return ORR_ERR_IO;
   struct sigaction pipe_action;
   if (sigaction(SIGPIPE, NULL, &pipe_action) == 0 && pipe_action.sa_handler == SIG_DFL) {

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
-// What an engine's channel and the spawn helper say to each other, over a SOCK_SEQPACKET socket pair. Both
-// ends are the same binary after fork(2), so structs travel as they lie in memory. Internal to io.
+// What an engine's channel and the spawn helper say to each other, over a SOCK_SEQPACKET socket
+// pair. Both ends are the same binary after fork(2), so structs travel as they lie in memory.
+// Internal to io.
 #pragma once
 
 #include "base/buf.h"
 
 #include <sys/types.h>
 
-#define ORR__WIRE_PACKET_BYTES_MAX 32768u             // more goes into a memfd beside the header
-#define ORR__WIRE_STRINGS_BYTES_MAX (16u * 1024u * 1024u) // argv, env and cwd together; the kernel allows less
+#define ORR__WIRE_PACKET_BYTES_MAX 32768u // more goes into a memfd beside the header
+#define ORR__WIRE_STRINGS_BYTES_MAX                                                                \
+  (16u * 1024u * 1024u) // argv, env and cwd together; the kernel allows less
 #define ORR__WIRE_FDS_MAX 4u
-#define ORR__STRAGGLER_MS 500u // what a child left behind in its group may still run and write after its exit
+#define ORR__STRAGGLER_MS                                                                          \
+  500u // what a child left behind in its group may still run and write after its exit
 
 enum orr__wire_type { ORR__WIRE_START = 1, ORR__WIRE_SIGNAL = 2 };
 
@@ -45,9 +48,11 @@ struct orr__wire_reply { // a packet holds one or more; a START gets exactly one
 };
 #define ORR__WIRE_REPLIES_MAX 64u // in one packet
 
-// --- the helper's side ---------------------------------------------------------------------------------
+// --- the helper's side
+// ---------------------------------------------------------------------------------
 
-// The helper's whole life; never returns. Reports an int32 enum orr_status on `life_fd` when it is ready or has failed.
+// The helper's whole life; never returns. Reports an int32 enum orr_status on `life_fd` when it is
+// ready or has failed.
 _Noreturn void orr__helper_run(int life_fd, const int *channel_fds, uint32_t channels,
                                const char *lock_path, pid_t engine);
 
@@ -57,11 +62,12 @@ struct orr__exec { // a child to start; strings are borrowed
   int fds[3];
   pid_t helper;
 };
-// Starts it without copying the address space. 0 and *pid, or errno and *stage; a child that could not
-// exec has been reaped.
+// Starts it without copying the address space. 0 and *pid, or errno and *stage; a child that could
+// not exec has been reaped.
 int orr__exec_start(const struct orr__exec *exec, pid_t *pid, enum orr__wire_stage *stage);
 
-// --- the engine's side -----------------------------------------------------------------------------------
+// --- the engine's side
+// -----------------------------------------------------------------------------------
 
 struct orr_spawner;
 int orr__spawner_take_channel(struct orr_spawner *spawner, uint32_t index); // the caller closes it

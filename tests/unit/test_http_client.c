@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The HTTP client against a small server of plain sockets that this test runs on threads of its own.
+// The HTTP client against a small server of plain sockets that this test runs on threads of its
+// own.
 #include "base/clock.h"
 #include "base/limits.h"
 #include "io/http_client.h"
@@ -20,7 +21,8 @@
 #define DEADLINE_MS 20000u
 #define CONNECTIONS_MAX 64
 
-// --- the server ----------------------------------------------------------------------------------------------
+// --- the server
+// ----------------------------------------------------------------------------------------------
 
 struct server {
   int fd;
@@ -45,7 +47,8 @@ static bool send_all(int fd, const void *data, size_t len) {
 }
 static bool answer(int fd, const char *status, const char *headers, const void *body, size_t len) {
   char head[1024];
-  int n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n", status, len, headers);
+  int n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n", status, len,
+                   headers);
   return send_all(fd, head, (size_t)n) && send_all(fd, body, len);
 }
 static bool answer_text(int fd, const char *status, const char *headers, const char *text) {
@@ -61,23 +64,30 @@ static bool answer_endless(int fd) {
 
 // `head` is the request's head; `body` what followed.
 static bool serve(struct connection *connection, const char *head, struct orr_slice body) {
-  static const uint8_t zipped[] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 7, 0, 0x86, 0xa6, 0x10, 0x36, 5, 0, 0, 0};
+  static const uint8_t zipped[] = {0x1f, 0x8b, 8, 0, 0,    0,    0,    0,    0, 3, 0xcb, 0x48, 0xcd,
+                                   0xc9, 0xc9, 7, 0, 0x86, 0xa6, 0x10, 0x36, 5, 0, 0,    0};
   int fd = connection->fd;
   const char *path = strchr(head, ' ') + 1;
   size_t len = strcspn(path, " ");
 #define PATH_IS(text) (len == sizeof(text) - 1 && memcmp(path, text, len) == 0)
   if (PATH_IS("/hello")) return answer_text(fd, "200 OK", "X-Thing:   Some Value \r\n", "hello");
-  if (PATH_IS("/zipped")) return answer(fd, "200 OK", "Content-Encoding: gzip\r\n", zipped, sizeof zipped);
-  if (PATH_IS("/moved")) return answer_text(fd, "302 Found", "Location: /hello\r\nX-First: 1\r\n", "elsewhere");
+  if (PATH_IS("/zipped"))
+    return answer(fd, "200 OK", "Content-Encoding: gzip\r\n", zipped, sizeof zipped);
+  if (PATH_IS("/moved"))
+    return answer_text(fd, "302 Found", "Location: /hello\r\nX-First: 1\r\n", "elsewhere");
   if (PATH_IS("/loop")) return answer_text(fd, "302 Found", "Location: /loop\r\n", "");
-  if (PATH_IS("/to-file")) return answer_text(fd, "302 Found", "Location: file:///etc/passwd\r\n", "");
+  if (PATH_IS("/to-file"))
+    return answer_text(fd, "302 Found", "Location: file:///etc/passwd\r\n", "");
   if (PATH_IS("/endless")) return answer_endless(fd);
-  if (PATH_IS("/announced")) return send_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", 46);
+  if (PATH_IS("/announced"))
+    return send_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", 46);
   if (PATH_IS("/nothing")) return false;
-  if (PATH_IS("/cut")) return send_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 43) && false;
+  if (PATH_IS("/cut"))
+    return send_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", 43) && false;
   if (PATH_IS("/flaky")) {
     bool fails = atomic_fetch_add(&connection->server->flaky, 1) < 2;
-    return fails ? answer_text(fd, "503 Service Unavailable", "Retry-After: 1\r\n", "busy") : answer_text(fd, "200 OK", "", "well");
+    return fails ? answer_text(fd, "503 Service Unavailable", "Retry-After: 1\r\n", "busy")
+                 : answer_text(fd, "200 OK", "", "well");
   }
   if (PATH_IS("/hang")) {
     char byte;
@@ -89,7 +99,8 @@ static bool serve(struct connection *connection, const char *head, struct orr_sl
     struct orr_buf text = ORR_BUF_INIT;
     orr_buf_text(&text, head);
     orr_buf_slice_append(&text, body);
-    bool ok = strncmp(head, "HEAD", 4) == 0 ? answer(fd, "200 OK", "X-Method: HEAD\r\n", "", 0) : answer(fd, "200 OK", "", text.data, text.len);
+    bool ok = strncmp(head, "HEAD", 4) == 0 ? answer(fd, "200 OK", "X-Method: HEAD\r\n", "", 0)
+                                            : answer(fd, "200 OK", "", text.data, text.len);
     orr_buf_free(&text);
     return ok;
   }
@@ -178,7 +189,8 @@ static void server_stop(struct server *server) {
   free(server);
 }
 
-// --- the client ----------------------------------------------------------------------------------------------
+// --- the client
+// ----------------------------------------------------------------------------------------------
 
 struct world {
   struct server *server;
@@ -240,7 +252,8 @@ static const char *url_of(struct world *world, const char *path) {
   return url;
 }
 
-static void run(struct world *world, struct orr_http_options options, const char *path, struct seen *seen) {
+static void run(struct world *world, struct orr_http_options options, const char *path,
+                struct seen *seen) {
   if (options.url == NULL) options.url = url_of(world, path);
   orr_http_start(world->client, &options, on_done, seen);
   assert_int_equal(seen->done, 0);
@@ -260,7 +273,8 @@ static void a_get_gives_status_headers_and_body(void **state) {
   assert_int_equal(seen.result.status, ORR_OK);
   assert_int_equal(seen.result.http_status, 200);
   assert_body(&seen, "hello");
-  assert_string_equal(orr_buf_cstr(&seen.result.headers), "content-length: 5\nx-thing: Some Value\n");
+  assert_string_equal(orr_buf_cstr(&seen.result.headers),
+                      "content-length: 5\nx-thing: Some Value\n");
   assert_string_equal(seen.result.url, url_of(*state, "/hello"));
   assert_true(seen.result.seconds > 0);
   seen_free(&seen);
@@ -285,9 +299,14 @@ static void an_error_status_is_an_answer_not_a_failure(void **state) {
 }
 
 static void a_body_and_headers_are_sent_as_given(void **state) {
-  const char *headers[] = {"Content-Type: application/json", "X-Empty:", "Authorization: Bearer a:b", NULL};
+  const char *headers[] = {"Content-Type: application/json",
+                           "X-Empty:", "Authorization: Bearer a:b", NULL};
   struct seen seen = {0};
-  run(*state, (struct orr_http_options){.method = "POST", .headers = headers, .has_body = true, .body = ORR_SLICE_LITERAL("{\"a\":1}")},
+  run(*state,
+      (struct orr_http_options){.method = "POST",
+                                .headers = headers,
+                                .has_body = true,
+                                .body = ORR_SLICE_LITERAL("{\"a\":1}")},
       "/echo", &seen);
   const char *text = orr_buf_cstr(&seen.result.body);
   assert_int_equal(strncmp(text, "POST /echo HTTP/1.1\r\n", 21), 0);
@@ -300,11 +319,16 @@ static void a_body_and_headers_are_sent_as_given(void **state) {
 }
 
 static void every_method_goes_out_under_its_name(void **state) {
-  const struct { const char *method, *body; } cases[] = {
-      {"GET", NULL}, {"POST", NULL}, {"PUT", "x"}, {"PATCH", "x"}, {"DELETE", NULL}, {"DELETE", "x"}, {"OPTIONS", NULL}};
+  const struct {
+    const char *method, *body;
+  } cases[] = {{"GET", NULL},    {"POST", NULL},  {"PUT", "x"},     {"PATCH", "x"},
+               {"DELETE", NULL}, {"DELETE", "x"}, {"OPTIONS", NULL}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct seen seen = {0};
-    run(*state, (struct orr_http_options){.method = cases[i].method, .has_body = cases[i].body != NULL, .body = orr_slice_text(cases[i].body)},
+    run(*state,
+        (struct orr_http_options){.method = cases[i].method,
+                                  .has_body = cases[i].body != NULL,
+                                  .body = orr_slice_text(cases[i].body)},
         "/echo", &seen);
     const char *text = orr_buf_cstr(&seen.result.body);
     assert_int_equal(strncmp(text, cases[i].method, strlen(cases[i].method)), 0);
@@ -323,7 +347,9 @@ static void a_large_body_arrives_whole_without_waiting_for_100_continue(void **s
   struct orr_buf body = ORR_BUF_INIT;
   for (int i = 0; i < 300000; i++) orr_buf_printf(&body, "%d,", i);
   struct seen seen = {0};
-  run(*state, (struct orr_http_options){.method = "PUT", .has_body = true, .body = orr_buf_slice(&body)}, "/echo", &seen);
+  run(*state,
+      (struct orr_http_options){.method = "PUT", .has_body = true, .body = orr_buf_slice(&body)},
+      "/echo", &seen);
   const uint8_t *at = (const uint8_t *)strstr(orr_buf_cstr(&seen.result.body), "\r\n\r\n") + 4;
   size_t len = (size_t)(seen.result.body.data + seen.result.body.len - at);
   assert_true(orr_slice_equal(orr_slice_of(at, len), orr_buf_slice(&body)));
@@ -354,7 +380,8 @@ static void a_refused_connection_is_named(void **state) {
 
 static void a_name_that_does_not_resolve_is_named(void **state) {
   struct seen seen = {0};
-  run(*state, (struct orr_http_options){.method = "GET", .url = "http://no-such-host.invalid/"}, NULL, &seen);
+  run(*state, (struct orr_http_options){.method = "GET", .url = "http://no-such-host.invalid/"},
+      NULL, &seen);
   assert_int_equal(seen.result.status, ORR_ERR_IO);
   assert_string_equal(seen.result.code, "resolve");
   seen_free(&seen);
@@ -374,7 +401,8 @@ static void an_answer_over_the_bound_is_refused_announced_or_not(void **state) {
   const char *paths[] = {"/endless", "/announced"};
   for (int i = 0; i < 2; i++) {
     struct seen seen = {0};
-    run(*state, (struct orr_http_options){.method = "GET", .body_bytes_max = 100000}, paths[i], &seen);
+    run(*state, (struct orr_http_options){.method = "GET", .body_bytes_max = 100000}, paths[i],
+        &seen);
     assert_int_equal(seen.result.status, ORR_ERR_LIMIT);
     assert_string_equal(seen.result.code, "too_large");
     assert_string_equal(seen.result.message, "the answer is larger than 100000 bytes");
@@ -420,7 +448,9 @@ static void a_broken_answer_is_an_error(void **state) {
 }
 
 static void urls_methods_and_headers_are_checked(void **state) {
-  const char *urls[] = {"", "ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1/", "http://127.0.0.1/a b", "http://127.0.0.1/\r\nX: 1", "http://"};
+  const char *urls[] = {"",           "ftp://127.0.0.1/",     "file:///etc/passwd",
+                        "127.0.0.1/", "http://127.0.0.1/a b", "http://127.0.0.1/\r\nX: 1",
+                        "http://"};
   for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
     struct seen seen = {0};
     run(*state, (struct orr_http_options){.method = "GET", .url = urls[i]}, NULL, &seen);
@@ -488,7 +518,8 @@ static void a_cancelled_request_never_calls_back(void **state) {
   orr_http_cancel(orr_http_start(world->client, &options, on_done, &early));
   struct orr_http_request *request = orr_http_start(world->client, &options, on_done, &flying);
   uint64_t deadline_us = orr_clock_mono_us() + DEADLINE_MS * 1000u;
-  while (atomic_load(&world->server->hanging) == 0 && orr_clock_mono_us() < deadline_us) uv_run(&world->loop, UV_RUN_NOWAIT);
+  while (atomic_load(&world->server->hanging) == 0 && orr_clock_mono_us() < deadline_us)
+    uv_run(&world->loop, UV_RUN_NOWAIT);
   assert_int_equal(atomic_load(&world->server->hanging), 1);
   orr_http_cancel(request);
   options.url = "gopher://x/"; // fails before it is sent: its callback is already due

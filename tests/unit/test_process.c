@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The spawn helper and its channels against real children: results, streams, bounds, kills, and that nothing
-// outlives the engine. `test_process bench` prints processes per second beside a bare posix_spawn loop.
+// The spawn helper and its channels against real children: results, streams, bounds, kills, and
+// that nothing outlives the engine. `test_process bench` prints processes per second beside a bare
+// posix_spawn loop.
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -85,7 +86,8 @@ static void seen_free(struct seen *seen) {
 
 static void tick(uv_timer_t *timer) { (void)timer; }
 
-// Runs the loop until *counter reaches `want`; a timer keeps it turning so that the deadline is seen.
+// Runs the loop until *counter reaches `want`; a timer keeps it turning so that the deadline is
+// seen.
 static void run_until(uv_loop_t *loop, const int *counter, int want) {
   uint64_t deadline_us = orr_clock_mono_us() + DEADLINE_MS * 1000u;
   uv_timer_t timer;
@@ -103,7 +105,8 @@ static struct orr_process *start_shell(struct world *world, const char *script, 
   seen->channel = world->channel;
   return orr_process_start(world->channel, &options, on_done, seen);
 }
-static void run_options(struct world *world, const struct orr_process_options *options, struct seen *seen) {
+static void run_options(struct world *world, const struct orr_process_options *options,
+                        struct seen *seen) {
   orr_process_start(world->channel, options, on_done, seen);
   assert_int_equal(seen->done, 0); // never from inside the call
   run_until(&world->loop, &seen->done, 1);
@@ -117,7 +120,8 @@ static void assert_text(struct orr_buf *buf, const char *text) {
   assert_string_equal(buf->len > 0 ? orr_buf_cstr(buf) : "", text);
 }
 
-// --- results -------------------------------------------------------------------------------------------------
+// --- results
+// -------------------------------------------------------------------------------------------------
 
 static void a_child_gives_its_output_and_exit_code(void **state) {
   struct seen seen = {0};
@@ -168,10 +172,13 @@ static void a_missing_working_directory_is_told_from_a_missing_program(void **st
 }
 
 static void a_child_sees_the_given_environment_and_folder_and_nothing_else(void **state) {
-  const char *argv[] = {"/bin/sh", "-c", "pwd; env | grep -v -e ^_= -e ^PWD= -e ^OLDPWD= -e ^SHLVL= | sort", NULL};
+  const char *argv[] = {"/bin/sh", "-c",
+                        "pwd; env | grep -v -e ^_= -e ^PWD= -e ^OLDPWD= -e ^SHLVL= | sort", NULL};
   const char *env[] = {"PATH=/usr/bin:/bin", "COLOUR=blue and grey", NULL};
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .env = env, .cwd = "/usr/lib", .keep_output = true},
+  run_options(*state,
+              &(struct orr_process_options){
+                  .argv = argv, .env = env, .cwd = "/usr/lib", .keep_output = true},
               &seen);
   assert_text(&seen.result.out, "/usr/lib\nCOLOUR=blue and grey\nPATH=/usr/bin:/bin\n");
   seen_free(&seen);
@@ -188,7 +195,8 @@ static void a_program_is_looked_up_in_the_childs_own_path(void **state) {
   chmod(file, 0755);
   const char *argv[] = {"orrery-here", NULL}, *env[] = {path, NULL};
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .env = env, .keep_output = true}, &seen);
+  run_options(*state, &(struct orr_process_options){.argv = argv, .env = env, .keep_output = true},
+              &seen);
   assert_int_equal(seen.result.status, ORR_OK);
   assert_text(&seen.result.out, "found\n");
   seen_free(&seen);
@@ -215,7 +223,8 @@ static void arguments_too_big_for_a_packet_still_arrive(void **state) {
   struct seen seen = {0};
   run_options(*state, &(struct orr_process_options){.argv = argv, .keep_output = true}, &seen);
   char want[64];
-  snprintf(want, sizeof want, "%zu\n%d\n", strlen(argv[0]) + strlen(argv[1]) + strlen(argv[2]) + 4 + 4 + COUNT * (LEN + 1), COUNT);
+  snprintf(want, sizeof want, "%zu\n%d\n",
+           strlen(argv[0]) + strlen(argv[1]) + strlen(argv[2]) + 4 + 4 + COUNT * (LEN + 1), COUNT);
   assert_text(&seen.result.out, want);
   seen_free(&seen);
   free(text);
@@ -239,21 +248,27 @@ static void arguments_beyond_the_kernels_bound_fail_cleanly(void **state) {
 static void a_child_inherits_no_descriptor_signal_or_group(void **state) {
   int leak = open("/etc/passwd", O_RDONLY); // not close-on-exec, opened after the fork
   struct seen seen = {0};
-  run_shell(*state, "ls /proc/self/fd | wc -l; grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -s '\\n\\t' ' ';"
-            " test $(ps -o sid= -p $$) = $$ && echo leader", &seen);
+  run_shell(
+      *state,
+      "ls /proc/self/fd | wc -l; grep -E 'Sig(Blk|Ign)' /proc/self/status | tr -s '\\n\\t' ' ';"
+      " test $(ps -o sid= -p $$) = $$ && echo leader",
+      &seen);
   assert_text(&seen.result.out, "4\nSigBlk: 0000000000000000 SigIgn: 0000000000000000 leader\n");
   close(leak);
   seen_free(&seen);
 }
 
-// --- streams ---------------------------------------------------------------------------------------------------
+// --- streams
+// ---------------------------------------------------------------------------------------------------
 
 static void input_is_written_to_stdin_and_closed(void **state) {
   const char *argv[] = {"cat", NULL};
   struct orr_buf input = ORR_BUF_INIT;
   for (int i = 0; i < 200000; i++) orr_buf_printf(&input, "%d\n", i); // more than a pipe holds
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .input = orr_buf_slice(&input), .keep_output = true},
+  run_options(*state,
+              &(struct orr_process_options){
+                  .argv = argv, .input = orr_buf_slice(&input), .keep_output = true},
               &seen);
   assert_true(orr_slice_equal(orr_buf_slice(&seen.result.out), orr_buf_slice(&input)));
   orr_buf_free(&input);
@@ -267,7 +282,8 @@ static void a_child_that_ignores_its_input_is_no_error(void **state) {
   input.len = ORR_MIB;
   memset(input.data, 'y', input.len);
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .input = orr_buf_slice(&input)}, &seen);
+  run_options(*state, &(struct orr_process_options){.argv = argv, .input = orr_buf_slice(&input)},
+              &seen);
   assert_int_equal(seen.result.status, ORR_OK);
   assert_int_equal(seen.result.exit_code, 0);
   orr_buf_free(&input);
@@ -283,8 +299,10 @@ static void without_input_stdin_is_empty(void **state) {
 static void output_over_its_bound_is_dropped_and_flagged(void **state) {
   const char *argv[] = {"sh", "-c", "head -c 3000000 /dev/zero; echo end >&2", NULL};
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .keep_output = true, .output_bytes_max = 100000},
-              &seen);
+  run_options(
+      *state,
+      &(struct orr_process_options){.argv = argv, .keep_output = true, .output_bytes_max = 100000},
+      &seen);
   assert_int_equal(seen.result.exit_code, 0);
   assert_true(seen.result.truncated);
   assert_int_equal(seen.result.out.len, 100000);
@@ -302,12 +320,16 @@ static void only_the_tail_of_stderr_is_kept(void **state) {
 }
 
 static void lines_come_whole_and_the_last_without_its_newline(void **state) {
-  const char *argv[] = {"sh", "-c", "printf 'one\\ntw'; printf 'bad' >&2; printf 'o\\n\\nend'", NULL};
+  const char *argv[] = {"sh", "-c", "printf 'one\\ntw'; printf 'bad' >&2; printf 'o\\n\\nend'",
+                        NULL};
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .line = on_line, .lines_of_stdout = true}, &seen);
+  run_options(*state,
+              &(struct orr_process_options){.argv = argv, .line = on_line, .lines_of_stdout = true},
+              &seen);
   orr_buf_u8(&seen.lines, '\0');
   const char *lines = (const char *)seen.lines.data;
-  const char *want[] = {"o:one\n", "o:two\n", "o:\n", "o:end\n"}, *at = lines; // stderr may come in between
+  const char *want[] = {"o:one\n", "o:two\n", "o:\n", "o:end\n"},
+             *at = lines; // stderr may come in between
   for (int i = 0; i < 4; i++) assert_non_null(at = strstr(at, want[i]));
   assert_non_null(strstr(lines, "e:bad\n"));
   assert_int_equal(seen.result.out.len, 0); // not asked for
@@ -315,9 +337,12 @@ static void lines_come_whole_and_the_last_without_its_newline(void **state) {
 }
 
 static void a_long_line_comes_in_pieces_of_the_bound(void **state) {
-  const char *argv[] = {"sh", "-c", "head -c 200000 /dev/zero | tr '\\0' 'z'; echo; echo short", NULL};
+  const char *argv[] = {"sh", "-c", "head -c 200000 /dev/zero | tr '\\0' 'z'; echo; echo short",
+                        NULL};
   struct seen seen = {0};
-  run_options(*state, &(struct orr_process_options){.argv = argv, .line = on_line, .lines_of_stdout = true}, &seen);
+  run_options(*state,
+              &(struct orr_process_options){.argv = argv, .line = on_line, .lines_of_stdout = true},
+              &seen);
   assert_int_equal(seen.longest, ORR_LOG_LINE_BYTES_MAX);
   assert_int_equal(seen.lines.len, 200000 + 4 * 3 + 8); // four pieces, and "o:short\n"
   assert_memory_equal(seen.lines.data + seen.lines.len - 8, "o:short\n", 8);
@@ -337,13 +362,15 @@ static void a_grandchild_that_keeps_the_pipe_does_not_hold_up_the_end(void **sta
   seen_free(&seen);
 }
 
-// --- kills and the queue -----------------------------------------------------------------------------------
+// --- kills and the queue
+// -----------------------------------------------------------------------------------
 
 static void kill_ends_the_whole_group(void **state) {
   struct world *world = *state;
   struct seen seen = {0};
   const char *argv[] = {"sh", "-c", "sleep 1000 & echo $!; wait", NULL};
-  struct orr_process_options options = {.argv = argv, .keep_output = true, .line = on_line, .lines_of_stdout = true};
+  struct orr_process_options options = {
+      .argv = argv, .keep_output = true, .line = on_line, .lines_of_stdout = true};
   struct orr_process *process = orr_process_start(world->channel, &options, on_done, &seen);
   while (seen.lines.len == 0) uv_run(&world->loop, UV_RUN_ONCE);
   orr_process_kill(process, 5000);
@@ -423,8 +450,9 @@ static void chain_done(void *context, struct orr_process_result *result) {
   chain->done++;
   if (chain->left-- <= 0) return;
   const char *argv[] = {"/bin/true", NULL};
-  orr_process_start(chain->world->channel, &(struct orr_process_options){.argv = argv, .keep_output = true},
-                    chain_done, chain);
+  orr_process_start(chain->world->channel,
+                    &(struct orr_process_options){.argv = argv, .keep_output = true}, chain_done,
+                    chain);
 }
 
 static void a_done_callback_may_start_the_next(void **state) {
@@ -434,7 +462,8 @@ static void a_done_callback_may_start_the_next(void **state) {
   run_until(&chain.world->loop, &chain.done, 200);
 }
 
-// --- life and death ------------------------------------------------------------------------------------------
+// --- life and death
+// ------------------------------------------------------------------------------------------
 
 static void on_died(void *context) { ++*(int *)context; }
 
@@ -468,16 +497,20 @@ static bool lock_is_free(const char *path) {
   return is_free;
 }
 
-// An engine of its own in a fork: starts a child that hides from its group, says both pids, and waits.
+// An engine of its own in a fork: starts a child that hides from its group, says both pids, and
+// waits.
 static void doomed_engine(const char *lock_path, int say_fd) {
   struct world world;
   struct seen seen = {0};
   if (orr_spawner_start(1, lock_path, &world.spawner) != ORR_OK) _exit(9);
   uv_loop_init(&world.loop);
   world.channel = orr_process_channel_open(world.spawner, 0, &world.loop, 8);
-  const char *argv[] = {"sh", "-c", "setsid sleep 1000 & echo $! >&2; echo $$ >&2; trap '' TERM; while :; do sleep 1; done",
-                        NULL};
-  orr_process_start(world.channel, &(struct orr_process_options){.argv = argv, .line = on_line}, on_done, &seen);
+  const char *argv[] = {
+      "sh", "-c",
+      "setsid sleep 1000 & echo $! >&2; echo $$ >&2; trap '' TERM; while :; do sleep 1; done",
+      NULL};
+  orr_process_start(world.channel, &(struct orr_process_options){.argv = argv, .line = on_line},
+                    on_done, &seen);
   int lines = 0;
   while (lines < 2) {
     uv_run(&world.loop, UV_RUN_ONCE);
@@ -543,7 +576,9 @@ static void no_descriptor_is_left_after_many_starts(void **state) {
     struct seen ok = {0}, bad = {0};
     const char *argv[] = {"/no/such", NULL};
     run_shell(world, "echo x; exit 3", &ok);
-    run_options(world, &(struct orr_process_options){.argv = argv, .input = ORR_SLICE_LITERAL("text"), .keep_output = true},
+    run_options(world,
+                &(struct orr_process_options){
+                    .argv = argv, .input = ORR_SLICE_LITERAL("text"), .keep_output = true},
                 &bad);
     seen_free(&ok);
     seen_free(&bad);
@@ -552,12 +587,14 @@ static void no_descriptor_is_left_after_many_starts(void **state) {
   seen_free(&first);
 }
 
-// --- threads ---------------------------------------------------------------------------------------------------
+// --- threads
+// ---------------------------------------------------------------------------------------------------
 
 struct worker {
   struct orr_spawner *spawner;
   uint32_t index;
-  uv_loop_t loop; // closed by main: libuv closes descriptors behind TSan's back, who then sees races in their reuse
+  uv_loop_t loop; // closed by main: libuv closes descriptors behind TSan's back, who then sees
+                  // races in their reuse
   int done, bad;
 };
 static void worker_done(void *context, struct orr_process_result *result) {
@@ -568,10 +605,12 @@ static void worker_done(void *context, struct orr_process_result *result) {
 static void *worker_main(void *argument) {
   struct worker *worker = argument;
   uv_loop_init(&worker->loop);
-  struct orr_process_channel *channel = orr_process_channel_open(worker->spawner, worker->index, &worker->loop, 4);
+  struct orr_process_channel *channel =
+      orr_process_channel_open(worker->spawner, worker->index, &worker->loop, 4);
   const char *argv[] = {"echo", "four", NULL};
   for (int i = 0; i < 50; i++) {
-    orr_process_start(channel, &(struct orr_process_options){.argv = argv, .keep_output = true}, worker_done, worker);
+    orr_process_start(channel, &(struct orr_process_options){.argv = argv, .keep_output = true},
+                      worker_done, worker);
   }
   uv_run(&worker->loop, UV_RUN_DEFAULT); // ends when no child is left
   orr_process_channel_close(channel);
@@ -590,9 +629,7 @@ static void workers_use_their_channels_side_by_side(void **state) {
     workers[i] = (struct worker){.spawner = spawner, .index = i};
     pthread_create(&threads[i], NULL, worker_main, &workers[i]);
   }
-  for (int i = 0; i < WORKERS; i++) {
-    pthread_join(threads[i], NULL);
-  }
+  for (int i = 0; i < WORKERS; i++) { pthread_join(threads[i], NULL); }
   for (int i = 0; i < WORKERS; i++) {
     assert_int_equal(uv_loop_close(&workers[i].loop), 0);
     assert_int_equal(workers[i].done, 50);
@@ -601,7 +638,8 @@ static void workers_use_their_channels_side_by_side(void **state) {
   orr_spawner_stop(spawner);
 }
 
-// --- bench -------------------------------------------------------------------------------------------------------
+// --- bench
+// -------------------------------------------------------------------------------------------------------
 
 #define BENCH_COUNT 2000
 extern char **environ;
@@ -630,7 +668,8 @@ static double bench_channel(struct world *world, bool keep_output) {
   struct orr_process_options options = {.argv = argv, .keep_output = keep_output};
   int done = 0;
   uint64_t from_us = orr_clock_mono_us();
-  for (int i = 0; i < BENCH_COUNT; i++) orr_process_start(world->channel, &options, bench_done, &done);
+  for (int i = 0; i < BENCH_COUNT; i++)
+    orr_process_start(world->channel, &options, bench_done, &done);
   uv_run(&world->loop, UV_RUN_DEFAULT);
   orr_assert(done == BENCH_COUNT);
   return BENCH_COUNT * 1e6 / (double)(orr_clock_mono_us() - from_us);
@@ -639,7 +678,8 @@ static int bench(void) {
   void *state;
   setup(&state);
   for (int i = 0; i < 5; i++) {
-    double bare = bench_bare(), pipes = bench_channel(state, true), none = bench_channel(state, false);
+    double bare = bench_bare(), pipes = bench_channel(state, true),
+           none = bench_channel(state, false);
     printf("posix_spawn %.0f/s, channel %.0f/s (%.2f), without pipes %.0f/s (%.2f)\n", bare, pipes,
            pipes / bare, none, none / bare);
   }
