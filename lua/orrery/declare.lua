@@ -25,7 +25,7 @@ local function check_name(call, name)
                     help = 'letters, digits, "_", "-" and ".", at most 64' }
   end
   if what == "step" and RESERVED[name] then
-    problem.raise { code = "E0201", message = ('a step cannot be named "%s"'):format(name), word = name,
+    problem.raise { code = "E0206", message = ('a step cannot be named "%s"'):format(name), word = name,
                     help = 'o.ref "input.…" and o.ref "run.…" point at the run itself' }
   end
 end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What the scripts of one Lua state have declared, and the settings they may read. One per state; the loader
 -- (or a worker) sets `current_script` before it runs a script.
+local plain = require "orrery.plain"
 local problem = require "orrery.problem"
 
 local M = {
@@ -18,7 +19,7 @@ local M = {
 --- Forgets everything (tests).
 function M.reset()
   M.pipelines, M.list, M.routes, M.loose, M.seen_env = {}, {}, {}, {}, {}
-  M.problems, M.current_script, M.settings = nil, nil, nil
+  M.problems, M.current_script, M.settings, M.loaded_config, M.read_env = nil, nil, nil, nil, nil
 end
 
 --- A mistake that need not stop the script: collected by the loader, raised elsewhere.
@@ -83,6 +84,25 @@ function M.env(name, default)
 end
 
 --- o.config: what orrery.lua returned when the generation was built.
-function M.config() return M.settings and M.settings.config or {} end
+function M.config() return M.settings and M.settings.config or M.loaded_config or {} end
+
+--- Keeps what orrery.lua returned (loader).
+function M.set_config(value)
+  if value == nil then return end
+  local text, err
+  if type(value) == "table" then text, err = plain.encode(value, "config") end
+  if not text then
+    problem.raise { code = "E0140", message = err and ("orrery.lua returns what JSON cannot hold: " .. err)
+                      or "orrery.lua returns a table of settings, " .. problem.given(value),
+                    script = M.current_script, line = 1, help = "return { … }" }
+  end
+  M.loaded_config = value
+end
+
+--- The JSON that is kept with the generation, or nil when nothing was set or read (loader).
+function M.settings_text()
+  if M.loaded_config == nil and next(M.seen_env) == nil then return nil end
+  return (plain.encode({ config = M.loaded_config, env = M.seen_env }, "settings"))
+end
 
 return M

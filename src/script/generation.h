@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One successfully loaded snapshot of all project scripts, immutable, reference-counted (atomic), readable
 // by any thread. Stored like a git tree: `tree` is a text whose SHA-256 is the generation's id:
-//   "orrery tree 1\n", then sorted lines "file HASH PATH\n" and "def HASH NAME\n".
+//   "orrery tree 1\n", then sorted lines "file HASH PATH\n", "def HASH NAME\n", at most one "config HASH\n" and
+//   "route METHOD INDEX PATTERN SCRIPT\n".
 // A definition's blob is orr_def_encode's bytes, a file's blob its text. Runs pin a generation: their code,
 // `require` and names resolve in it, to their end, over edits and restarts.
 #pragma once
@@ -20,7 +21,7 @@ struct orr_route { // a Lua route, in order of declaration
   const char *method;  // "GET"
   const char *pattern; // "/api/custom/{name}": exact segments and {parameters}
   const char *script;  // project path, or "orrery/routes/runs.lua" for built-in ones
-  uint32_t index;      // of the route within its script
+  uint32_t index;      // of the route within its script, from 0
 };
 struct orr_generation {
   uint32_t refs; // atomic
@@ -41,7 +42,11 @@ struct orr_generation {
 // frees when only its own definitions refer to it. See generation.c.)
 struct orr_generation *orr_generation_ref(struct orr_generation *generation);
 void orr_generation_unref(struct orr_generation *generation);
-// Borrowed; NULL if absent.
+// Every blob of it, for orr_host_put_generation: tree, configuration, definitions, files. The slices are borrowed from
+// the generation, the array is the caller's to free.
+size_t orr_generation_blobs(const struct orr_generation *generation, struct orr_slice **blobs);
+// Borrowed; NULL if absent. A generation that was reached through def->code alone, after its last holder let go,
+// serves its files but resolves no names any more.
 const struct orr_script_file *orr_generation_file(const struct orr_generation *generation, const char *path);
 struct orr_def *orr_generation_def(const struct orr_generation *generation, struct orr_slice name);
 
