@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 // See execute.h. The body is read once with the pull reader: no tree, and one copy of each input, into the blob
-// that the run will keep. Foreign library: libsodium (SHA-256 of a request that carries an Idempotency-Key).
+// that the run will keep.
 #include "server/execute.h"
 
 #include "base/check.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "io/digest.h"
 #include "io/schema.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 
 #define KEY_BYTES_MAX 255u
@@ -166,11 +166,11 @@ static bool key_valid(const char *key) {
 }
 
 static void digest_request(const struct orr_def *def, struct orr_slice body, struct orr_digest *digest) {
-  crypto_hash_sha256_state state;
-  crypto_hash_sha256_init(&state);
-  crypto_hash_sha256_update(&state, (const unsigned char *)def->name, strlen(def->name) + 1);
-  crypto_hash_sha256_update(&state, body.data, body.len);
-  crypto_hash_sha256_final(&state, digest->bytes);
+  struct orr_sha256 state;
+  orr_sha256_init(&state);
+  orr_sha256_update(&state, orr_slice_of(def->name, strlen(def->name) + 1));
+  orr_sha256_update(&state, body);
+  orr_sha256_final(&state, digest);
 }
 
 static struct orr_event *submit_event(const struct orr_execute *execute, struct inputs *inputs) {
