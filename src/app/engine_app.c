@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char *join(const char *folder, const char *name) {
@@ -48,8 +49,13 @@ static void stop_main(struct orr_app *app, const char *text) {
 }
 static void host_failed(void *context, const char *text) { stop_main(context, text); }
 
-static void spawner_died(void *context) {
-  stop_main(context, "the helper process that starts children has died");
+// Sentinel thread: without the helper no child can be started or ended, so its death ends the engine.
+static void *watch_spawner(void *context) {
+  struct orr_app *app = context;
+  siginfo_t info;
+  while (waitid(P_PID, (id_t)app->spawner_pid, &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) continue;
+  if (!atomic_load(&app->stopping)) stop_main(app, "the helper process that starts children has died");
+  return NULL;
 }
 
 // Watcher thread.
@@ -150,6 +156,8 @@ static enum orr_exit open_data(struct orr_app *app, char *message, size_t size) 
     snprintf(message, size, "cannot start the helper for child processes: %s", orr_status_text(status));
     return status == ORR_ERR_BUSY ? ORR_EXIT_CONFLICT : ORR_EXIT_FAILURE;
   }
+  app->spawner_pid = orr_spawner_pid(app->spawner);
+  if (pthread_create(&app->sentinel, NULL, watch_spawner, app) != 0) app->spawner_pid = 0;
   struct orr_store_options options = {.path = app->store_path, .durability = app->options.durability};
   status = orr_store_open(&options, &app->store, message, size);
   if (status != ORR_OK) return status == ORR_ERR_BUSY ? ORR_EXIT_CONFLICT : ORR_EXIT_FAILURE;
@@ -258,6 +266,8 @@ enum orr_exit orr_app_start(struct orr_app *app, const struct orr_app_options *o
 // --- stop -----------------------------------------------------------------------------------------------------
 
 void orr_app_stop(struct orr_app *app) {
+  atomic_store(&app->stopping, true);
+  if (app->server != NULL) orr_server_drain(app->server);
   if (app->watcher != NULL) orr_watcher_stop(app->watcher);
   if (app->server != NULL) orr_server_stop(app->server);
   if (app->host != NULL) orr_host_stop(app->host, atomic_load(&app->failed) ? 0 : ORR_STOP_STEPS_MS);
@@ -273,6 +283,7 @@ void orr_app_stop(struct orr_app *app) {
   if (app->code != NULL) orr_code_free(app->code);
   if (app->runlog != NULL) orr_runlog_close(app->runlog);
   if (app->spawner != NULL) orr_spawner_stop(app->spawner);
+  if (app->spawner_pid != 0) pthread_join(app->sentinel, NULL);
   orr_problems_free(&app->problems);
   orr_project_close(&app->project);
   free(app->store_path);

@@ -42,6 +42,9 @@ struct orr_app {
   struct orr_problems problems; // of the last build; empty when it was good
   int64_t problems_ms;
   double reload_ms;
+  int64_t spawner_pid;          // 0: nobody watches it
+  pthread_t sentinel;           // waits for the helper's end
+  _Atomic bool stopping;
   _Atomic bool failed;          // a commit failed, or the helper died
   char failure[256];
 };
