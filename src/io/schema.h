@@ -13,6 +13,8 @@
 // Appends to `out` the input with defaults filled in (key order: as given, then defaults in schema
 // order). An empty `input` or JSON null counts as {} for an object schema. ORR_ERR_INVALID: `problems`
 // holds a JSON array of {"path":"/items/2/price","message":"must be at least 0"}, at most 20.
-// An empty schema accepts any JSON value.
+// An empty schema accepts any JSON value. A null member counts as absent (as it does in Lua) unless its
+// schema accepts null. Integral floats for type integer become integers. ORR_ERR_CORRUPT, without
+// problems: the schema itself is broken. `out` is unchanged unless the result is ORR_OK.
 enum orr_status orr_schema_apply(struct orr_slice schema, struct orr_slice input,
                                  struct orr_buf *out, struct orr_buf *problems);
