@@ -11,8 +11,9 @@ static size_t place(const struct orr__open_runs *runs, const struct orr_id *id) 
   uint64_t high, low;
   memcpy(&high, id->bytes, 8);
   memcpy(&low, id->bytes + 8, 8);
-  uint64_t mixed = (low ^ high * 0x9e3779b97f4a7c15ull) * 0xbf58476d1ce4e5b9ull;
-  return (size_t)(mixed ^ mixed >> 32) & (runs->cap - 1);
+  // Ids of one moment differ in their last bytes only, which are the high ones of `low` here.
+  uint64_t mixed = (__builtin_bswap64(low) ^ high * 0x9e3779b97f4a7c15ull) * 0xbf58476d1ce4e5b9ull;
+  return (size_t)(mixed >> 32) & (runs->cap - 1);
 }
 
 struct orr__open_run *orr__open_get(const struct orr__open_runs *runs, const struct orr_id *id) {
