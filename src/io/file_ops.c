@@ -76,8 +76,7 @@ int orr__file_append(const char *path, struct orr_slice data, bool sync) {
   return error;
 }
 
-// --- replacing a file
-// ------------------------------------------------------------------------------------------
+// --- replacing a file ----------------------------------------------------------------------------
 
 struct replacement {
   char *target;    // links followed

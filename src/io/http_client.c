@@ -31,8 +31,7 @@ static struct orr_http_request *request_of(struct orr_list *node) {
   return ORR_CONTAINER_OF(node, struct orr_http_request, node);
 }
 
-// --- libcurl's sockets and timeout
-// ---------------------------------------------------------------------------
+// --- libcurl's sockets and timeout ---------------------------------------------------------------
 
 // Moves what libcurl has finished to the finished list.
 static void collect(struct orr_http_client *client) {
@@ -114,8 +113,7 @@ static int timeout_changed(CURLM *multi, long timeout_ms, void *context) {
   return 0;
 }
 
-// --- requests
-// --------------------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------
 
 static void request_free(struct orr_http_request *request) {
   if (request->in_multi)
@@ -190,8 +188,7 @@ void orr_http_cancel(struct orr_http_request *request) {
   if (!request->done_running) request_free(request);
 }
 
-// --- the client
-// --------------------------------------------------------------------------------------------------
+// --- the client ----------------------------------------------------------------------------------
 
 struct orr_http_client *orr_http_client_new(uv_loop_t *loop) {
   struct orr_http_client *client = orr_alloc(sizeof *client);

@@ -24,8 +24,7 @@ void orr__http_fail(struct orr_http_request *request, enum orr_status status, co
   snprintf(request->result.message, sizeof request->result.message, "%s", message);
 }
 
-// --- the answer
-// --------------------------------------------------------------------------------------------
+// --- the answer ----------------------------------------------------------------------------------
 
 static size_t body_take(char *data, size_t one, size_t len, void *context) {
   struct orr_http_request *request = context;
@@ -112,8 +111,7 @@ void orr__http_conclude(struct orr_http_request *request, CURLcode code) {
   orr__http_fail(request, outcome.status, outcome.code, message);
 }
 
-// --- checks
-// --------------------------------------------------------------------------------------------------
+// --- checks --------------------------------------------------------------------------------------
 
 static bool token_valid(const char *text, size_t len) { // RFC 9110
   if (len == 0) return false;
@@ -168,8 +166,7 @@ static enum orr_status options_check(struct orr_http_request *request,
   return ORR_OK;
 }
 
-// --- the handle
-// ------------------------------------------------------------------------------------------------
+// --- the handle ----------------------------------------------------------------------------------
 
 static bool has_header(const struct orr_http_options *options, const char *name) {
   size_t len = strlen(name);

@@ -4,7 +4,7 @@
 // descriptor. The worker makes the pipes and passes their ends to the helper, so output never crosses it.
 // Each child leads a process group of its own and dies with the helper (PDEATHSIG); the helper dies with the
 // engine, killing every group first, and holds PATH.children locked until they are gone. What a child leaves
-// behind in its group is killed 500 ms after it. The helper's death ends the engine. Foreign library: libuv (pipes on the worker's loop).
+// behind in its group is killed within a second of its end. The helper's death ends the engine. Foreign library: libuv (pipes on the worker's loop).
 #pragma once
 
 #include "base/buf.h"
@@ -27,7 +27,7 @@ void orr_spawner_unwatch(struct orr_spawner *spawner); // on the loop's thread; 
 
 struct orr_process_options { // borrowed until orr_process_start returns
   const char *const *argv; // NULL-terminated; argv[0] is looked up in PATH of the child's environment
-  const char *const *env;  // NULL-terminated "K=V", the whole environment; NULL: the engine's own
+  const char *const *env;  // NULL-terminated "K=V", the whole environment; NULL: the engine's at orr_spawner_start
   const char *cwd;         // NULL: the engine's
   struct orr_slice input;  // written to stdin, then closed
   size_t output_bytes_max; // of stdout and stderr each; more is dropped and flagged; 0: ORR_CHILD_OUTPUT_BYTES_MAX

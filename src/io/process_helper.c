@@ -53,8 +53,7 @@ struct helper {
   uint8_t *packet; // ORR__WIRE_PACKET_BYTES_MAX and a header
 };
 
-// --- children
-// ------------------------------------------------------------------------------------------------
+// --- children ------------------------------------------------------------------------------------
 
 static void child_add(struct helper *helper, pid_t pid, uint32_t channel, uint64_t id) {
   if (helper->children_len == helper->children_cap) {
@@ -87,7 +86,7 @@ static void child_reaped(struct helper *helper, size_t index, int status) {
     child_drop(helper, index);
     return;
   }
-  child->straggler_us = orr_clock_mono_us() + ORR__STRAGGLER_MS * 1000u;
+  child->straggler_us = orr_clock_mono_us() + ORR__STRAGGLER_HELPER_MS * 1000u;
   helper->stragglers++;
 }
 
@@ -125,8 +124,7 @@ static int stragglers_kill(struct helper *helper) {
   return next_us == UINT64_MAX ? -1 : (int)((next_us - now_us) / 1000) + 1;
 }
 
-// --- requests
-// --------------------------------------------------------------------------------------------------
+// --- requests ------------------------------------------------------------------------------------
 
 static char *memfd_strings(int fd, uint32_t bytes) { // heap, or NULL
   if (bytes > ORR__WIRE_STRINGS_BYTES_MAX) return NULL;
@@ -147,7 +145,7 @@ static void start_child(struct helper *helper, uint32_t channel,
                         const struct orr__wire_request *request, char *inline_strings,
                         const int *fds, uint32_t fds_len) {
   struct orr__exec exec = {.request = request, .strings = inline_strings, .helper = helper->self};
-  uint32_t next = 0;
+  uint32_t next = 0, wanted = (uint32_t)__builtin_popcount(request->flags & ORR__WIRE_FDS);
   for (unsigned i = 0; i < 3; i++) {
     bool given = (request->flags & (ORR__WIRE_STDIN << i)) != 0 && next < fds_len;
     exec.fds[i] = given ? fds[next++] : helper->null_fd;
@@ -159,7 +157,11 @@ static void start_child(struct helper *helper, uint32_t channel,
   }
   enum orr__wire_stage stage = ORR__STAGE_REQUEST;
   pid_t pid = 0;
-  int error = exec.strings != NULL ? orr__exec_start(&exec, &pid, &stage) : EIO;
+  int error = EIO;
+  if (fds_len < wanted)
+    error = EMFILE; // the kernel drops what our descriptor table can't take
+  else if (exec.strings != NULL)
+    error = orr__exec_start(&exec, &pid, &stage);
   free(far);
   if (error == 0) {
     child_add(helper, pid, channel, request->id);
@@ -255,8 +257,7 @@ static void channel_flush(struct helper *helper, uint32_t index) {
   epoll_ctl(helper->epoll_fd, EPOLL_CTL_MOD, channel->fd, &event);
 }
 
-// --- life and end
-// --------------------------------------------------------------------------------------------
+// --- life and end --------------------------------------------------------------------------------
 
 static void signals_read(struct helper *helper) {
   struct signalfd_siginfo info[8];
@@ -315,8 +316,7 @@ static _Noreturn void end_all(struct helper *helper) {
   }
 }
 
-// --- start
-// -------------------------------------------------------------------------------------------------------
+// --- start ---------------------------------------------------------------------------------------
 
 static int compare_ints(const void *a, const void *b) {
   int x = *(const int *)a, y = *(const int *)b;

@@ -79,7 +79,7 @@ void orr__stream_close(struct orr_process *process, struct orr__stream *stream) 
   orr_buf_free(&stream->line);
 }
 
-bool orr__stream_read(struct orr_process *process, struct orr__stream *stream) {
+void orr__stream_read(struct orr_process *process, struct orr__stream *stream) {
   uint8_t *bytes = process->scratch;
   for (int i = 0; i < READS_MAX && stream->fd >= 0; i++) {
     ssize_t n = read(stream->fd, bytes, ORR__READ_BYTES_MAX);
@@ -88,10 +88,9 @@ bool orr__stream_read(struct orr_process *process, struct orr__stream *stream) {
     } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
       orr__stream_close(process, stream);
     } else if (errno == EAGAIN) {
-      return false;
+      return;
     }
   }
-  return stream->fd >= 0;
 }
 
 void orr__input_write(struct orr_process *process) {

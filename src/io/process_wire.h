@@ -12,8 +12,10 @@
 #define ORR__WIRE_STRINGS_BYTES_MAX                                                                \
   (16u * 1024u * 1024u) // argv, env and cwd together; the kernel allows less
 #define ORR__WIRE_FDS_MAX 4u
-#define ORR__STRAGGLER_MS                                                                          \
-  500u // what a child left behind in its group may still run and write after its exit
+// What a child leaves behind in its group may still run and write so long after its exit. Then the
+// channel has it killed; later the helper does it unasked.
+#define ORR__STRAGGLER_MS 500u
+#define ORR__STRAGGLER_HELPER_MS 1000u
 
 enum orr__wire_type { ORR__WIRE_START = 1, ORR__WIRE_SIGNAL = 2 };
 
@@ -23,6 +25,7 @@ enum {
   ORR__WIRE_STDOUT = 2,
   ORR__WIRE_STDERR = 4,
   ORR__WIRE_MEMFD = 8,    // the strings lie in the memfd, not in the packet
+  ORR__WIRE_FDS = 15,     // each of the above brings a descriptor
   ORR__WIRE_OWN_ENV = 16, // no env strings: the environment that the helper was forked with
   ORR__WIRE_CWD = 32,     // the last string is the working directory
 };
@@ -48,8 +51,7 @@ struct orr__wire_reply { // a packet holds one or more; a START gets exactly one
 };
 #define ORR__WIRE_REPLIES_MAX 64u // in one packet
 
-// --- the helper's side
-// ---------------------------------------------------------------------------------
+// --- the helper's side ---------------------------------------------------------------------------
 
 // The helper's whole life; never returns. Reports an int32 enum orr_status on `life_fd` when it is
 // ready or has failed.
@@ -66,8 +68,7 @@ struct orr__exec { // a child to start; strings are borrowed
 // not exec has been reaped.
 int orr__exec_start(const struct orr__exec *exec, pid_t *pid, enum orr__wire_stage *stage);
 
-// --- the engine's side
-// -----------------------------------------------------------------------------------
+// --- the engine's side ---------------------------------------------------------------------------
 
 struct orr_spawner;
 int orr__spawner_take_channel(struct orr_spawner *spawner, uint32_t index); // the caller closes it

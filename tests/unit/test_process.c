@@ -120,8 +120,7 @@ static void assert_text(struct orr_buf *buf, const char *text) {
   assert_string_equal(buf->len > 0 ? orr_buf_cstr(buf) : "", text);
 }
 
-// --- results
-// -------------------------------------------------------------------------------------------------
+// --- results -------------------------------------------------------------------------------------
 
 static void a_child_gives_its_output_and_exit_code(void **state) {
   struct seen seen = {0};
@@ -258,8 +257,7 @@ static void a_child_inherits_no_descriptor_signal_or_group(void **state) {
   seen_free(&seen);
 }
 
-// --- streams
-// ---------------------------------------------------------------------------------------------------
+// --- streams -------------------------------------------------------------------------------------
 
 static void input_is_written_to_stdin_and_closed(void **state) {
   const char *argv[] = {"cat", NULL};
@@ -362,8 +360,7 @@ static void a_grandchild_that_keeps_the_pipe_does_not_hold_up_the_end(void **sta
   seen_free(&seen);
 }
 
-// --- kills and the queue
-// -----------------------------------------------------------------------------------
+// --- kills and the queue -------------------------------------------------------------------------
 
 static void kill_ends_the_whole_group(void **state) {
   struct world *world = *state;
@@ -462,8 +459,7 @@ static void a_done_callback_may_start_the_next(void **state) {
   run_until(&chain.world->loop, &chain.done, 200);
 }
 
-// --- life and death
-// ------------------------------------------------------------------------------------------
+// --- life and death ------------------------------------------------------------------------------
 
 static void on_died(void *context) { ++*(int *)context; }
 
@@ -587,8 +583,7 @@ static void no_descriptor_is_left_after_many_starts(void **state) {
   seen_free(&first);
 }
 
-// --- threads
-// ---------------------------------------------------------------------------------------------------
+// --- threads -------------------------------------------------------------------------------------
 
 struct worker {
   struct orr_spawner *spawner;
@@ -638,8 +633,7 @@ static void workers_use_their_channels_side_by_side(void **state) {
   orr_spawner_stop(spawner);
 }
 
-// --- bench
-// -------------------------------------------------------------------------------------------------------
+// --- bench ---------------------------------------------------------------------------------------
 
 #define BENCH_COUNT 2000
 extern char **environ;
