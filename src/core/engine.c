@@ -230,6 +230,7 @@ uint64_t orr_engine_next_deadline(const struct orr_engine *engine) {
 bool orr_engine_take(struct orr_engine *engine, const struct orr_now *now,
                      struct orr_outbox *outbox) {
   set_now(engine, now);
+  if (engine->recovering) orr__gates_open(engine);
   if (!engine->draining) {
     orr__jobs_dispatch(engine);
     orr__units_dispatch(engine);

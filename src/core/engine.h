@@ -164,7 +164,8 @@ enum orr_event_type {
   ORR_EVENT_LIST,
   ORR_EVENT_FETCH,    // a result of an ancestor that did not travel with the task
   ORR_EVENT_WATCH,    // NOTICE effects for this run, or for all when id is zero; until WATCH off
-  ORR_EVENT_RECOVER,  // an open or ungathered run found in the store at start
+  ORR_EVENT_RECOVER,  // an open or ungathered run found in the store at start; apply them all, in any
+                      // order, before the first take: what holds a concurrency key is known only then
   ORR_EVENT_GATHERED, // the store has indexed these final runs: forget them
   ORR_EVENT_SLOTS,    // how many attempts may be in flight
   ORR_EVENT_DRAIN,    // start nothing any more

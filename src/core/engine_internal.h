@@ -49,6 +49,7 @@ struct orr_engine {
   uint64_t abort_grace_ms;
   uint32_t live, ungathered;
   bool draining, watch_all;
+  bool recovering; // until the next take: nothing is admitted
   struct orr_run_index index;
   struct orr_list by_age;  // every run object, by id
   struct orr_list dirty;   // runs with facts that are not in a row yet
@@ -104,6 +105,7 @@ void orr__run_enter_gate(struct orr_engine *engine, struct orr_run *run, bool ar
 void orr__run_advance(struct orr_engine *engine, struct orr_run *run);
 void orr__run_finish(struct orr_engine *engine, struct orr_run *run, enum orr_run_status status,
                      struct orr_slice output, struct orr_slice error);
+void orr__gates_open(struct orr_engine *engine);
 void orr__gate_pump(struct orr_engine *engine, struct orr_gate *gate);
 // engine_end.c
 bool orr__end_busy(struct orr_engine *engine, struct orr_run *run); // output or undo still to do

@@ -39,9 +39,10 @@ static void join_outputs(struct orr_run *run, const struct orr_map_items *map,
   orr_buf_u8(out, ']');
 }
 
-static const struct orr_unit *first_failed(const struct orr_map_items *map) {
+static const struct orr_unit *first_with(const struct orr_map_items *map,
+                                         enum orr_step_status status) {
   for (uint32_t i = 0; i < map->count; i++)
-    if (map->units[i].status == ORR_STEP_STATUS_FAILED) return &map->units[i];
+    if (map->units[i].status == status) return &map->units[i];
   return NULL;
 }
 
@@ -52,10 +53,14 @@ static void map_finish(struct orr_engine *engine, struct orr_unit *unit,
                                  .finished_ms = engine->now.wall_ms};
   struct orr_buf *scratch = &engine->scratch; // facts must not point into the journal they extend
   orr_buf_clear(scratch);
-  const struct orr_unit *failed = map->failed ? first_failed(map) : NULL;
+  const struct orr_unit *failed =
+      map->failed ? first_with(map, ORR_STEP_STATUS_FAILED) : NULL;
   if (failed != NULL) {
     end.status = ORR_STEP_STATUS_FAILED;
     orr__error_step(scratch, NULL, failed->item, orr_run_bytes(run, failed->value));
+  } else if (first_with(map, ORR_STEP_STATUS_CANCELLED) != NULL) {
+    end.status = ORR_STEP_STATUS_CANCELLED;
+    orr__error_json(scratch, "cancelled", "cancelled");
   } else {
     end.status = ORR_STEP_STATUS_SUCCEEDED;
     join_outputs(run, map, scratch);

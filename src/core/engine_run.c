@@ -61,6 +61,7 @@ struct orr_run *orr__run_create(struct orr_engine *engine, const struct orr__cre
 
 void orr__gate_pump(struct orr_engine *engine, struct orr_gate *gate) {
   struct orr_run *run;
+  if (engine->recovering) return; // a holder may not be here yet
   while ((run = orr_gate_admit(gate)) != NULL) {
     struct orr_fact fact = {.type = ORR_FACT_ADMITTED};
     orr__record(engine, run, &fact);
@@ -69,11 +70,47 @@ void orr__gate_pump(struct orr_engine *engine, struct orr_gate *gate) {
   }
 }
 
-static void gate_skip(struct orr_engine *engine, struct orr_run *run) {
+// All runs that were found at start are here: those that queue may be admitted again.
+void orr__gates_open(struct orr_engine *engine) {
+  const struct orr_gate *last = NULL; // runs of one key often follow each other
+  engine->recovering = false;
+  for (struct orr_run *run = orr_engine_next_run(engine, NULL); run != NULL;
+       run = orr_engine_next_run(engine, run)) {
+    if (run->gate_of != NULL && run->gate_of != last && !run->admitted) {
+      last = run->gate_of;
+      orr__gate_pump(engine, run->gate_of);
+    }
+  }
+  orr__agenda_drain(engine);
+}
+
+static void gate_refuse(struct orr_engine *engine, struct orr_run *run, enum orr_run_status status,
+                        const char *code, const char *message) {
   struct orr_buf error = ORR_BUF_INIT;
-  orr__error_json(&error, "skipped", "another run holds the concurrency key");
-  orr__run_finish(engine, run, ORR_RUN_CANCELLED, orr_slice_of(NULL, 0), orr_buf_slice(&error));
+  orr__error_json(&error, code, message);
+  orr__run_finish(engine, run, status, orr_slice_of(NULL, 0), orr_buf_slice(&error));
   orr_buf_free(&error);
+}
+
+static bool is_ancestor(const struct orr_engine *engine, const struct orr_run *ancestor,
+                        const struct orr_run *run) {
+  for (uint32_t up = 0; run != NULL && up <= ORR_CHILD_DEPTH_MAX; up++) {
+    if (orr_id_is_zero(&run->parent)) return false;
+    if (orr_id_compare(&run->parent, &ancestor->id) == 0) return ancestor->children_open > 0;
+    run = orr_run_index_find(&engine->index, &run->parent);
+  }
+  return false;
+}
+
+// A child that queues for a key which only its own waiting ancestors hold would wait for ever.
+static bool gate_deadlock(const struct orr_engine *engine, const struct orr_gate *gate,
+                          const struct orr_run *run) {
+  if (orr_id_is_zero(&run->parent) || !orr_gate_full(gate, run->def->concurrency)) return false;
+  for (const struct orr_list *at = gate->holders.next; at != &gate->holders; at = at->next) {
+    const struct orr_run *holder = ORR_CONTAINER_OF(at, struct orr_run, gate);
+    if (orr_gate_counts(holder) && !is_ancestor(engine, holder, run)) return false;
+  }
+  return true;
 }
 
 // `arriving`: the run is new to its key, so `when_full` is decided now.
@@ -89,12 +126,18 @@ void orr__run_enter_gate(struct orr_engine *engine, struct orr_run *run, bool ar
     return;
   }
   struct orr_gate *gate = orr_gate_enter(&engine->gates, run);
+  if (!run->admitted && arriving && gate_deadlock(engine, gate, run)) {
+    gate_refuse(engine, run, ORR_RUN_FAILED, "deadlock",
+                "the runs that hold its concurrency key wait for this one");
+    return;
+  }
   if (!run->admitted && arriving) {
     switch (def->when_full) {
     case ORR_WHEN_FULL_QUEUE: break;
     case ORR_WHEN_FULL_SKIP:
       if (orr_gate_full(gate, def->concurrency)) {
-        gate_skip(engine, run);
+        gate_refuse(engine, run, ORR_RUN_CANCELLED, "skipped",
+                    "another run holds the concurrency key");
         return;
       }
       break;

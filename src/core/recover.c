@@ -128,6 +128,7 @@ static void children_link(struct orr_engine *engine, struct orr_run *run) {
 static void run_go_on(struct orr_engine *engine, struct orr_run *run,
                       const struct orr_event *event) {
   engine->live++;
+  engine->recovering = true;
   if (run->deadline_ms != 0)
     orr_wheel_add(&engine->runs, &run->timer,
                   engine->now.mono_ms + orr__delay_until(engine, run->deadline_ms));

@@ -451,8 +451,7 @@ static inline void world_recover_run(struct world *world, uint32_t index, bool k
     event->recover.in_flight[event->recover.in_flight_len++] =
         (struct orr_unit_ref){lost[i]->step, lost[i]->item};
   }
-  world_apply(world, event);
-  assert_int_equal(world->reply->status, ORR_OK);
+  orr_engine_apply(world->engine, &world->now, event);
 }
 
 static inline void world_crash(struct world *world, bool known, bool backwards) {
@@ -469,6 +468,8 @@ static inline void world_crash(struct world *world, bool known, bool backwards) 
   uint32_t stored = world->runs_len;
   for (uint32_t i = 0; i < stored; i++)
     world_recover_run(world, backwards ? stored - 1 - i : i, known, lost, lost_len);
+  world_turn(world);
+  if (stored > 0) assert_int_equal(world->reply->status, ORR_OK);
   for (uint32_t i = 0; i < lost_len; i++) orr_task_free(lost[i]);
   free(lost);
 }
