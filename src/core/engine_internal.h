@@ -145,6 +145,8 @@ void orr__map_expanded(struct orr_engine *engine, struct orr_unit *unit, struct 
 void orr__map_fill(struct orr_engine *engine, struct orr_run *run, struct orr_map_items *map);
 uint32_t orr__map_window(const struct orr_run *run, uint32_t step);
 void orr__map_item_done(struct orr_engine *engine, struct orr_unit *item);
+bool orr__map_item_moot(const struct orr_unit *item);
+void orr__map_item_drop(struct orr_engine *engine, struct orr_unit *item);
 void orr__maps_resume(struct orr_engine *engine, struct orr_run *run);
 // engine_child.c
 void orr__child_start(struct orr_engine *engine, struct orr_unit *unit, struct orr_task *task);

@@ -88,6 +88,19 @@ void orr__map_item_done(struct orr_engine *engine, struct orr_unit *item) {
   map_go_on(engine, &run->units[item->step]);
 }
 
+// An item that was ready when another failed finally: no new items start.
+bool orr__map_item_moot(const struct orr_unit *item) {
+  return item->item > 0 && item->attempts == 0 && item->run->maps[item->step]->failed;
+}
+
+void orr__map_item_drop(struct orr_engine *engine, struct orr_unit *item) {
+  struct orr_map_items *map = item->run->maps[item->step];
+  orr_assert(map->open > 0 && item->task == NULL);
+  map->open--;
+  map_go_on(engine, &item->run->units[item->step]);
+  orr__touch(engine, item->run);
+}
+
 void orr__map_expanded(struct orr_engine *engine, struct orr_unit *unit, struct orr_task *task) {
   struct orr_fact fact = {.type = ORR_FACT_EXPANDED};
   fact.expanded.step = unit->step;

@@ -91,6 +91,8 @@ static void run_reasons(const struct orr_engine *engine, struct orr_reply *reply
   if (!run->key_decided) reason_add(reply, ORR_REASON_KEY, UINT32_MAX, 0);
   if (run->phase == ORR__PHASE_UNDO && extra != NULL && extra->undo_len > 0)
     reason_add(reply, ORR_REASON_UNDOING, extra->undo[extra->undo_len - 1], 0);
+  else if (extra != NULL && extra->job != NULL && run->key_decided) // the output is evaluated
+    reason_add(reply, ORR_REASON_IN_FLIGHT, UINT32_MAX, 0);
   if (!run->admitted && run->gate_of != NULL) {
     struct orr_reason *reason = reason_add(reply, ORR_REASON_CONCURRENCY, UINT32_MAX, 0);
     reason->limit = run->def->concurrency;

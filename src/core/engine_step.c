@@ -64,7 +64,9 @@ void orr__units_dispatch(struct orr_engine *engine) {
   while (engine->in_flight < engine->slots) {
     struct orr_unit *unit = orr_ready_pop(&engine->ready);
     if (unit == NULL) return;
-    if (dispatch_allowed(unit->run))
+    if (orr__map_item_moot(unit))
+      orr__map_item_drop(engine, unit);
+    else if (dispatch_allowed(unit->run))
       unit_dispatch(engine, unit);
     else
       orr_list_push_back(&unit->run->fresh, &unit->ready);
