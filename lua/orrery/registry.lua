@@ -8,6 +8,7 @@ local M = {
   pipelines = {}, -- name -> pipeline
   list = {},      -- pipelines in order of declaration
   routes = {},    -- { method, pattern, run, script, line } in order
+  kept_routes = {}, -- of scripts that need no loading: { method, shape }
   loose = {},     -- steps that no pipeline has taken yet: step -> true
   problems = nil, -- a list while the loader collects mistakes, else they are raised
   current_script = nil,
@@ -18,7 +19,7 @@ local M = {
 
 --- Forgets everything (tests).
 function M.reset()
-  M.pipelines, M.list, M.routes, M.loose, M.seen_env = {}, {}, {}, {}, {}
+  M.pipelines, M.list, M.routes, M.kept_routes, M.loose, M.seen_env = {}, {}, {}, {}, {}, {}
   M.problems, M.current_script, M.settings, M.loaded_config, M.read_env = nil, nil, nil, nil, nil
 end
 
@@ -28,6 +29,13 @@ function M.report(fields)
   local made = problem.new(fields)
   if not M.problems then error(made, 0) end
   M.problems[#M.problems + 1] = made.orrery_problem
+end
+
+--- Tells of what is known without loading its script again (loader).
+---@param name string
+function M.keep_pipeline(name) M.pipelines[name] = { name = name, line = 0, steps = {} } end
+function M.keep_route(method, pattern)
+  M.kept_routes[#M.kept_routes + 1] = { method = method, shape = pattern:gsub("{[^}]*}", "{}"), line = 0 }
 end
 
 local function where(declared) return ("%s:%d"):format(declared.file or declared.script or "?", declared.line) end
@@ -48,22 +56,25 @@ function M.add_pipeline(pipeline)
   for _, step in ipairs(pipeline.steps) do M.loose[step] = nil end
 end
 
+local function refuse_route(other, route)
+  problem.raise {
+    code = "E0131", script = route.file, line = route.line, word = route.pattern,
+    message = ('route %s %s is declared twice: at %s and at %s')
+      :format(route.method, route.pattern, where(other), where(route)),
+  }
+end
+
 --- Adds a route; the same method and pattern twice is an error.
 function M.add_route(route)
   local shape = route.pattern:gsub("{[^}]*}", "{}")
-  for _, other in ipairs(M.routes) do
-    if other.method == route.method and other.shape == shape then
-      problem.raise {
-        code = "E0131", script = route.file, line = route.line, word = route.pattern,
-        message = ('route %s %s is declared twice: at %s and at %s')
-          :format(route.method, route.pattern, where(other), where(route)),
-      }
+  for _, list in ipairs { M.routes, M.kept_routes } do
+    for _, other in ipairs(list) do
+      if other.method == route.method and other.shape == shape then refuse_route(other, route) end
     end
   end
   route.shape = shape
   M.routes[#M.routes + 1] = route
 end
-
 --- o.env: a variable of the environment as it was when the generation was built.
 function M.env(name, default)
   if type(name) ~= "string" or name == "" then

@@ -115,6 +115,11 @@ size_t orr_generation_blobs(const struct orr_generation *generation, struct orr_
   return len;
 }
 
+struct orr_blob *orr__generation_encoded(const struct orr_generation *generation, uint32_t index) {
+  orr_assert(index < generation->defs_len);
+  return ((const struct generation *)(const void *)generation)->encoded[index];
+}
+
 // --- making ---------------------------------------------------------------------------------------------------
 
 static int by_path(const void *a, const void *b) {

@@ -16,3 +16,5 @@ struct orr__parts {
 };
 // One reference. Makes the tree, its digest and the definitions' encodings, and attaches the definitions.
 struct orr_generation *orr__generation_make(const struct orr__parts *parts, int64_t loaded_ms);
+// The encoding of definition `index`, borrowed.
+struct orr_blob *orr__generation_encoded(const struct orr_generation *generation, uint32_t index);

@@ -22,6 +22,7 @@ void orr_loader_free(struct orr_loader *loader) {
   for (uint32_t i = 0; i < loader->sources_len; i++) orr__source_free(loader->sources[i]);
   free(loader->sources);
   orr_map_free(&loader->by_path);
+  orr_generation_unref(loader->last);
   orr_project_close(&loader->project);
   free(loader);
 }
@@ -63,9 +64,10 @@ static void load_all(struct orr__load *load) {
     set_registry(load, "current_script", config->path);
     if (orr__load_run(load, config)) keep_config(load, config);
   }
+  orr__keep_mark(load);
   for (uint32_t i = 0; i < loader->sources_len; i++) {
     struct orr__source *source = loader->sources[i];
-    if (source->kind != ORR__SOURCE_SCRIPT) continue;
+    if (source->kind != ORR__SOURCE_SCRIPT || source->kept) continue;
     set_registry(load, "current_script", source->path);
     if (orr__load_run(load, source)) lua_pop(load->L, 1);
   }
@@ -92,18 +94,9 @@ static int finish_protected(lua_State *L) {
   return 0;
 }
 
-struct built { // what the protected packing made, reachable whatever happens
-  struct orr_def **defs;
-  uint32_t defs_len;
-  struct orr_route *routes;
-  uint32_t routes_len;
-  struct orr_blob *config;
-  struct orr_arena arena;
-};
-
 static int pack_protected(lua_State *L) {
   struct orr__load *load = orr__load_of(L);
-  struct built *built = lua_touserdata(L, 1);
+  struct orr__built *built = lua_touserdata(L, 1);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "orrery.describe");
   lua_call(L, 1, 0);
@@ -132,12 +125,7 @@ static int by_place(const void *a, const void *b) {
   return order != 0 ? order : strcmp(x->message, y->message);
 }
 
-static void forget(struct built *built) {
-  for (uint32_t i = 0; i < built->defs_len; i++) orr_def_unref(built->defs[i]);
-  orr_blob_unref(built->config);
-}
-
-static struct orr_generation *make(struct orr_loader *loader, struct built *built) {
+static struct orr_generation *make(struct orr_loader *loader, struct orr__built *built) {
   struct orr_script_file *files = orr_alloc((loader->sources_len + 1) * sizeof(*files));
   for (uint32_t i = 0; i < loader->sources_len; i++) {
     struct orr__source *source = loader->sources[i];
@@ -150,35 +138,66 @@ static struct orr_generation *make(struct orr_loader *loader, struct built *buil
   return generation;
 }
 
-enum orr_status orr_loader_build(struct orr_loader *loader, struct orr_generation **generation,
-                                 struct orr_problems *problems) {
+// One load of what is not kept. False: problems were found, or the kept part cannot stand beside it.
+static bool build(struct orr_loader *loader, struct orr__built *built, struct orr_problems *problems) {
   size_t before = problems->len;
-  struct built built = {0};
-  orr__loader_scan(loader, problems);
-  for (uint32_t i = 0; i < loader->sources_len; i++) loader->sources[i]->failed = false;
-  if (!any_script(loader)) {
-    if (problems->len == before) {
-      struct orr_problem *problem = orr_problems_add(problems, "E0110", "the project has no scripts");
-      problem->help = orr_strdup("put a script into the folder pipelines/, or name a .lua file");
-    }
-    return ORR_ERR_NOT_FOUND;
-  }
   struct orr__load *load = orr_alloc(sizeof(*load));
   load->loader = loader;
   load->problems = problems;
-  if (!orr__load_open(load)) orr_problems_add(problems, "E0106", "no memory for a Lua state");
-  if (problems->len == before) load_all(load);
-  if (load->L != NULL) {
+  for (uint32_t i = 0; i < loader->sources_len; i++) loader->sources[i]->failed = false;
+  if (orr__load_open(load)) {
+    if (problems->len == before) load_all(load);
     call_protected(load, finish_protected, NULL);
-    call_protected(load, pack_protected, &built);
+    call_protected(load, pack_protected, built);
+  } else {
+    orr_problems_add(problems, "E0106", "no memory for a Lua state");
   }
   orr__load_close(load);
   free(load);
-  bool good = problems->len == before;
+  if (problems->len != before) return false;
+  orr__keep_take(loader, built);
+  return orr__keep_complete(loader, built);
+}
+
+static void forget(struct orr__built *built) {
+  for (uint32_t i = 0; i < built->defs_len; i++) orr_def_unref(built->defs[i]);
+  orr_blob_unref(built->config);
+  free(built->defs);
+  orr_arena_free(&built->arena);
+  *built = (struct orr__built){0};
+}
+
+// What only a partial build complains about may be due to what was left out: the whole one decides.
+static bool build_from_last(struct orr_loader *loader, struct orr__built *built) {
+  struct orr_problems ignored = {0};
+  if (loader->last == NULL || loader->moved) return false;
+  bool good = build(loader, built, &ignored);
+  orr_problems_free(&ignored);
+  if (!good) forget(built);
+  return good;
+}
+
+enum orr_status orr_loader_build(struct orr_loader *loader, struct orr_generation **generation,
+                                 struct orr_problems *problems) {
+  size_t before = problems->len;
+  struct orr__built built = {0};
+  orr__loader_scan(loader, problems);
+  if (problems->len == before && !any_script(loader)) {
+    struct orr_problem *problem = orr_problems_add(problems, "E0110", "the project has no scripts");
+    problem->help = orr_strdup("put a script into the folder pipelines/, or name a .lua file");
+    return ORR_ERR_NOT_FOUND;
+  }
+  bool good = problems->len == before && build_from_last(loader, &built);
+  if (!good) {
+    orr__keep_nothing(loader);
+    good = build(loader, &built, problems) && problems->len == before;
+  }
   if (good) {
     *generation = make(loader, &built);
+    orr__keep_last(loader, *generation);
   } else {
-    forget(&built);
+    for (uint32_t i = 0; i < built.defs_len; i++) orr_def_unref(built.defs[i]);
+    orr_blob_unref(built.config);
     qsort(problems->items + before, problems->len - before, sizeof(*problems->items), by_place);
   }
   free(built.defs);

@@ -20,6 +20,8 @@ static const char *const SCRIPT_FOLDERS[] = {"pipelines", "workflows", "triggers
 void orr__source_free(struct orr__source *source) {
   orr_blob_unref(source->content);
   orr_blob_unref(source->code);
+  for (uint32_t i = 0; i < source->env_len; i++) free(source->env[i]);
+  free(source->env);
   free(source->needs);
   free(source->path);
   free(source);
@@ -99,11 +101,19 @@ static bool too_fresh(const struct stat *info) {
   return nanoseconds(now) - nanoseconds(info->st_ctim) < 20000000;
 }
 
+// Summed over all files, so the order of the walk does not matter.
+static uint64_t stamp_of(const char *path, const struct stat *info) {
+  int64_t parts[4] = {nanoseconds(info->st_mtim), nanoseconds(info->st_ctim), (int64_t)info->st_size, (int64_t)info->st_ino};
+  return orr_hash64(orr_hash64(1, orr_slice_text(path)), orr_slice_of(parts, sizeof(parts)));
+}
+
 static void visit_file(struct orr_loader *loader, int folder, const char *name, const char *path,
                        enum orr__source_kind kind, struct orr_problems *problems) {
   struct stat info;
   if (fstatat(folder, name, &info, 0) != 0) return; // gone meanwhile: not there
   if (!S_ISREG(info.st_mode)) return;
+  loader->stamp += stamp_of(path, &info);
+  if (loader->looking) return;
   struct orr__source *source = orr__loader_find(loader, path);
   if (source == NULL) {
     source = orr_alloc(sizeof(*source));
@@ -114,6 +124,7 @@ static void visit_file(struct orr_loader *loader, int folder, const char *name, 
       loader->sources = orr_realloc(loader->sources, loader->sources_cap * sizeof(struct orr__source *));
     }
     loader->sources[loader->sources_len++] = source;
+    loader->moved = loader->moved || kind == ORR__SOURCE_MODULE;
   }
   source->kind = kind;
   source->seen = true;
@@ -145,13 +156,17 @@ static bool enter(struct level *levels, uint32_t *depth, int fd, size_t path_len
   return true;
 }
 
+static void tell(struct orr_loader *loader, const char *folder) {
+  if (loader->folder != NULL) loader->folder(loader->folder_context, folder);
+}
+
 static void walk(struct orr_loader *loader, int root, const char *folder, enum orr__source_kind kind,
                  struct orr_problems *problems) {
   struct level levels[DEPTH_MAX];
   uint32_t depth = 0;
   struct orr_buf path = ORR_BUF_INIT;
   orr_buf_text(&path, folder);
-  enter(levels, &depth, open_folder(root, folder), path.len);
+  if (enter(levels, &depth, open_folder(root, folder), path.len)) tell(loader, orr_buf_cstr(&path));
   while (depth > 0) {
     struct level *level = &levels[depth - 1];
     path.len = level->path_len;
@@ -168,7 +183,8 @@ static void walk(struct orr_loader *loader, int root, const char *folder, enum o
       bool test = ends_with(text, "_test.lua");
       if (!test) visit_file(loader, dirfd(level->dir), entry->d_name, text, kind, problems);
     } else if (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) {
-      if (depth < DEPTH_MAX) enter(levels, &depth, open_folder(dirfd(level->dir), entry->d_name), path.len);
+      bool in = depth < DEPTH_MAX && enter(levels, &depth, open_folder(dirfd(level->dir), entry->d_name), path.len);
+      if (in) tell(loader, text);
     }
   }
   orr_buf_free(&path);
@@ -186,6 +202,7 @@ static void forget_unseen(struct orr_loader *loader) {
       loader->sources[kept++] = source;
     } else {
       orr_map_remove(&loader->by_path, orr_slice_text(source->path));
+      loader->moved = loader->moved || source->kind == ORR__SOURCE_MODULE;
       orr__source_free(source);
     }
   }
@@ -193,23 +210,57 @@ static void forget_unseen(struct orr_loader *loader) {
   if (kept > 0) qsort(loader->sources, kept, sizeof(struct orr__source *), by_path);
 }
 
-void orr__loader_scan(struct orr_loader *loader, struct orr_problems *problems) {
+// A single script of a project's folder: that folder.
+static void tell_folder_of(struct orr_loader *loader, const char *script) {
+  char *folder = orr_strdup(script);
+  char *slash = strrchr(folder, '/');
+  if (slash != NULL) {
+    *slash = '\0';
+    tell(loader, folder);
+  }
+  free(folder);
+}
+
+static void walk_all(struct orr_loader *loader, int root, struct orr_problems *problems) {
   const struct orr_project *project = &loader->project;
+  loader->stamp = 0;
+  tell(loader, "");
+  visit_file(loader, root, "orrery.lua", "orrery.lua", ORR__SOURCE_CONFIG, problems);
+  walk(loader, root, "lib", ORR__SOURCE_MODULE, problems);
+  if (project->only != NULL) {
+    tell_folder_of(loader, project->only);
+    visit_file(loader, root, project->only, project->only, ORR__SOURCE_SCRIPT, problems);
+    return;
+  }
+  for (size_t i = 0; i < sizeof(SCRIPT_FOLDERS) / sizeof(SCRIPT_FOLDERS[0]); i++) {
+    walk(loader, root, SCRIPT_FOLDERS[i], ORR__SOURCE_SCRIPT, problems);
+  }
+}
+
+void orr__loader_scan(struct orr_loader *loader, struct orr_problems *problems) {
   for (uint32_t i = 0; i < loader->sources_len; i++) loader->sources[i]->seen = false;
-  int root = open_folder(AT_FDCWD, project->root);
+  int root = open_folder(AT_FDCWD, loader->project.root);
   if (root < 0) {
-    unreadable(problems, project->root, "E0109", strerror(errno));
+    unreadable(problems, loader->project.root, "E0109", strerror(errno));
   } else {
-    visit_file(loader, root, "orrery.lua", "orrery.lua", ORR__SOURCE_CONFIG, problems);
-    walk(loader, root, "lib", ORR__SOURCE_MODULE, problems);
-    if (project->only != NULL) {
-      visit_file(loader, root, project->only, project->only, ORR__SOURCE_SCRIPT, problems);
-    } else {
-      for (size_t i = 0; i < sizeof(SCRIPT_FOLDERS) / sizeof(SCRIPT_FOLDERS[0]); i++) {
-        walk(loader, root, SCRIPT_FOLDERS[i], ORR__SOURCE_SCRIPT, problems);
-      }
-    }
+    walk_all(loader, root, problems);
     close(root);
   }
   forget_unseen(loader);
+}
+
+uint64_t orr__loader_look(struct orr_loader *loader, void (*folder)(void *context, const char *path), void *context) {
+  uint64_t before = loader->stamp, now = 0;
+  int root = open_folder(AT_FDCWD, loader->project.root);
+  if (root < 0) return 0;
+  loader->looking = true;
+  loader->folder = folder;
+  loader->folder_context = context;
+  walk_all(loader, root, NULL);
+  now = loader->stamp;
+  loader->stamp = before;
+  loader->looking = false;
+  loader->folder = NULL;
+  close(root);
+  return now;
 }

@@ -25,6 +25,12 @@ struct orr__source { // one file, kept between builds while its stamp is the sam
   struct orr__source **needs;
   uint32_t needs_len, needs_cap;
   uint32_t mark; // visited, by number of the walk
+  // Of the last good build, kept over builds while nothing that it depends on changes:
+  char **env;    // variables that its code read by o.env
+  uint32_t env_len;
+  bool good;     // a script whose declarations are in loader->last
+  bool kept;     // taken from there in this build
+  struct orr_digest version;
 };
 struct orr_loader {
   struct orr_project project;
@@ -32,11 +38,19 @@ struct orr_loader {
   uint32_t sources_len, sources_cap;
   struct orr_map by_path;
   uint32_t walk;
+  bool moved;                  // modules came or went since the last build: names resolve anew
+  uint64_t stamp;              // of all files as the last scan found them
+  bool looking;                // a walk that only looks: orr__loader_look
+  void (*folder)(void *context, const char *path); // told of each folder of the walk (project path); or NULL
+  void *folder_context;
+  struct orr_generation *last; // of the last good build, or NULL
 };
 
 // --- files (loader_files.c)
 // Brings `sources` up to date with the folders. Problems: files that cannot be read or are too large.
 void orr__loader_scan(struct orr_loader *loader, struct orr_problems *problems);
+// The stamp of the files as they are now, without reading them. `folder` may be NULL.
+uint64_t orr__loader_look(struct orr_loader *loader, void (*folder)(void *context, const char *path), void *context);
 struct orr__source *orr__loader_find(const struct orr_loader *loader, const char *path);
 void orr__source_free(struct orr__source *source);
 
@@ -53,7 +67,6 @@ struct orr__load {
   int modules_ref;           // registry: name -> value of a loaded project module
   int shared_ref;            // registry: the globals that scripts share
   void *luv;                 // loop of the real luv, whose constants scripts may see; or NULL
-  bool env_read;
 };
 bool orr__load_open(struct orr__load *load); // false: out of memory
 void orr__load_close(struct orr__load *load);
@@ -84,3 +97,25 @@ void orr__load_pack(struct orr__load *load, struct orr_def ***defs, uint32_t *de
 void orr__load_routes(struct orr__load *load, struct orr_arena *arena, struct orr_route **routes, uint32_t *routes_len);
 // The JSON of configuration and environment, or NULL.
 struct orr_blob *orr__load_settings(struct orr__load *load);
+// The hash of a script and of the project modules that loading it required.
+struct orr_digest orr__load_version(struct orr_loader *loader, struct orr__source *script);
+
+// --- what one build takes from the last (loader_keep.c)
+struct orr__built { // what was made of the declarations, before it is a generation
+  struct orr_def **defs; // references
+  uint32_t defs_len;
+  struct orr_route *routes; // in arena
+  uint32_t routes_len;
+  struct orr_blob *config; // or NULL
+  struct orr_arena arena;
+};
+// Marks the scripts whose declarations need no loading, and tells the registry their names. After orrery.lua ran.
+void orr__keep_mark(struct orr__load *load);
+// Adds their definitions and routes to what was built.
+void orr__keep_take(struct orr_loader *loader, struct orr__built *built);
+// False: a name of the last build is gone, so everything must be checked again.
+bool orr__keep_complete(const struct orr_loader *loader, const struct orr__built *built);
+// Nothing is kept: before a build from scratch.
+void orr__keep_nothing(struct orr_loader *loader);
+void orr__keep_last(struct orr_loader *loader, struct orr_generation *generation); // after a good build
+void orr__keep_env(struct orr__source *source, const char *name);

@@ -40,7 +40,7 @@ bool orr__load_open(struct orr__load *load) {
   load->L = lua_newstate(allocate, load);
   if (load->L == NULL) return false;
   *(struct orr__load **)lua_getextraspace(load->L) = load;
-  lua_gc(load->L, LUA_GCGEN, 0, 0);
+  lua_gc(load->L, LUA_GCINC, 1000, 0, 0); // short-lived: collect only when something grows tenfold
   lua_pushcfunction(load->L, open_protected);
   if (lua_pcall(load->L, 0, 0, 0) == LUA_OK) return true;
   orr__load_problem(load, NULL);

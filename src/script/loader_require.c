@@ -325,7 +325,10 @@ static int load_traceback(lua_State *L) {
 }
 
 static int read_env(lua_State *L) {
-  const char *value = getenv(luaL_checkstring(L, 1));
+  const char *name = luaL_checkstring(L, 1);
+  const char *value = getenv(name);
+  const struct orr__load *load = orr__load_of(L);
+  if (load->depth > 0) orr__keep_env(load->stack[load->depth - 1], name);
   lua_pushstring(L, value); // nil if NULL
   return 1;
 }

@@ -243,7 +243,7 @@ static int by_path(const void *a, const void *b) {
   return strcmp((*(struct orr__source *const *)a)->path, (*(struct orr__source *const *)b)->path);
 }
 
-static struct orr_digest version_of(struct orr_loader *loader, struct orr__source *script) {
+struct orr_digest orr__load_version(struct orr_loader *loader, struct orr__source *script) {
   struct orr__source **all = orr_alloc((loader->sources_len + 1) * sizeof(struct orr__source *));
   uint32_t len = 0;
   script->mark = ++loader->walk;
@@ -275,7 +275,7 @@ static struct orr_def *pack_pipeline(struct orr__load *load) {
   const char *script = get_text(p.L, p.pipeline, "script");
   struct orr__source *source = script != NULL ? orr__loader_find(load->loader, script) : NULL;
   orr_assert(source != NULL);
-  struct orr_digest version = version_of(load->loader, source);
+  struct orr_digest version = orr__load_version(load->loader, source);
   bool again = true;
   while (again) {
     struct orr_def_builder *builder = orr_def_builder_new();
