@@ -4,7 +4,8 @@
 // descriptor. The worker makes the pipes and passes their ends to the helper, so output never crosses it.
 // Each child leads a process group of its own and dies with the helper (PDEATHSIG); the helper dies with the
 // engine, killing every group first, and holds PATH.children locked until they are gone. What a child leaves
-// behind in its group is killed within a second of its end. The helper's death ends the engine. Foreign library: libuv (pipes on the worker's loop).
+// behind in its group is killed within a second of its end. The helper's death ends the engine.
+// Foreign library: libuv (a channel lives on the worker's loop).
 #pragma once
 
 #include "base/buf.h"
@@ -16,8 +17,8 @@ struct orr_spawner; // the helper, seen from the engine process
 
 // Main thread, before any other thread exists. `channels`: how many workers will use it.
 // `lock_path` may be NULL (no lock). Waits up to 5 s for children of a dead engine to be gone.
-enum orr_status orr_spawner_start(uint32_t channels, const char *lock_path, struct orr_spawner **spawner);
 // SIGPIPE becomes ignored in the engine's process if it was at its default.
+enum orr_status orr_spawner_start(uint32_t channels, const char *lock_path, struct orr_spawner **spawner);
 void orr_spawner_stop(struct orr_spawner *spawner); // kills all children, reaps the helper; unwatch before
 int64_t orr_spawner_pid(const struct orr_spawner *spawner);
 // Calls `died` (on the thread that runs `loop`) once if the helper dies. Doesn't keep the loop alive.

@@ -301,7 +301,7 @@ void orr_process_kill(struct orr_process *process, uint64_t grace_ms) {
   if (process->state == ORR__PROCESS_QUEUED) {
     orr__process_fail(process, ORR_ERR_CANCELLED, ECANCELED, NULL);
   } else {
-    uint64_t at = now_ms() + grace_ms;
+    uint64_t at = now_ms() + grace_ms + 1; // never early: the clock's own millisecond has begun
     if (grace_ms == 0)
       orr__process_signal(process, SIGKILL);
     else if (process->kill_ms == 0)
