@@ -123,6 +123,20 @@ void orr__hook_queue(struct orr_engine *engine, struct orr_unit *unit, enum orr_
 void orr__job_abort(struct orr_engine *engine, struct orr_run *run);
 void orr__job_result(struct orr_engine *engine, struct orr_run *run, struct orr_task *task);
 void orr__jobs_dispatch(struct orr_engine *engine);
+// admission.c
+#define ORR__REASONS_MAX 64u
+struct orr__reasons {
+  struct orr_reason list[ORR__REASONS_MAX];
+  uint32_t len;
+};
+// May an attempt of the run start, as far as the run as a whole goes? `reasons` may be NULL.
+bool orr__run_may_start(const struct orr_engine *engine, const struct orr_run *run,
+                        struct orr__reasons *reasons);
+bool orr__slot_free(const struct orr_engine *engine);
+void orr__unit_explain(const struct orr_engine *engine, const struct orr_unit *unit,
+                       struct orr__reasons *reasons);
+void orr__run_explain(const struct orr_engine *engine, const struct orr_run *run,
+                      struct orr__reasons *reasons);
 // engine_step.c
 void orr__units_dispatch(struct orr_engine *engine);
 void orr__unit_ready(struct orr_engine *engine, struct orr_unit *unit);

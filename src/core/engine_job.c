@@ -103,7 +103,7 @@ static void job_drop(struct orr_engine *engine, struct orr_run *run, struct orr_
 }
 
 void orr__jobs_dispatch(struct orr_engine *engine) {
-  while (engine->jobs_head != NULL && engine->in_flight < engine->slots) {
+  while (engine->jobs_head != NULL && orr__slot_free(engine)) {
     struct orr_link *link = engine->jobs_head;
     engine->jobs_head = link->next;
     if (engine->jobs_head == NULL) engine->jobs_tail = &engine->jobs_head;

@@ -4,6 +4,7 @@
 #include "core/engine_internal.h"
 
 #define WINDOW_ITEMS 1024u
+#define JOIN_BYTES_MAX (4 * ORR_OUTPUT_BYTES_MAX) // of all outputs together
 
 uint32_t orr__map_window(const struct orr_run *run, uint32_t step) {
   uint32_t parallel = run->def->steps[step].parallel;
@@ -21,11 +22,12 @@ void orr__map_fill(struct orr_engine *engine, struct orr_run *run, struct orr_ma
   }
 }
 
-// The list of outputs in the order of the items; null where there is none.
-static void join_outputs(struct orr_run *run, const struct orr_map_items *map,
+// The list of outputs in the order of the items; null where there is none. False: too large.
+static bool join_outputs(struct orr_run *run, const struct orr_map_items *map,
                          struct orr_buf *out) {
   size_t bytes = 2;
   for (uint32_t i = 0; i < map->count; i++) bytes += (size_t)map->units[i].value.len + 5;
+  if (bytes > JOIN_BYTES_MAX) return false;
   orr_buf_reserve(out, bytes);
   orr_buf_u8(out, '[');
   for (uint32_t i = 0; i < map->count; i++) {
@@ -37,6 +39,7 @@ static void join_outputs(struct orr_run *run, const struct orr_map_items *map,
       orr_buf_text(out, "null");
   }
   orr_buf_u8(out, ']');
+  return true;
 }
 
 static const struct orr_unit *first_with(const struct orr_map_items *map,
@@ -61,9 +64,11 @@ static void map_finish(struct orr_engine *engine, struct orr_unit *unit,
   } else if (first_with(map, ORR_STEP_STATUS_CANCELLED) != NULL) {
     end.status = ORR_STEP_STATUS_CANCELLED;
     orr__error_json(scratch, "cancelled", "cancelled");
-  } else {
+  } else if (join_outputs(run, map, scratch)) {
     end.status = ORR_STEP_STATUS_SUCCEEDED;
-    join_outputs(run, map, scratch);
+  } else {
+    end.status = ORR_STEP_STATUS_FAILED;
+    orr__error_json(scratch, "limit", "the outputs of a map's items are larger than 64 MiB together");
   }
   end.value = orr_buf_slice(scratch);
   orr__unit_finish(engine, unit, &end);
@@ -108,7 +113,6 @@ void orr__map_expanded(struct orr_engine *engine, struct orr_unit *unit, struct 
   fact.expanded.attempt = unit->attempts + 1;
   fact.expanded.started_ms = task->started_ms;
   fact.expanded.items = orr_buf_slice(&task->out);
-  orr_assert(task->op == ORR_OP_EXPAND);
   orr__record(engine, unit->run, &fact);
   orr__notice(engine, unit->run, unit);
   map_go_on(engine, unit);

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-#define REASONS_MAX 64u
-
 // The folded status, made precise by what only the engine knows: attempts in flight.
 enum orr_run_status orr__run_status(const struct orr_run *run) {
   if (run->status == ORR_RUN_WAITING && run->attempts_open > 0) return ORR_RUN_RUNNING;
@@ -42,75 +40,14 @@ static void attempts_fill(struct orr_reply *reply, struct orr_run *run) {
   orr_assert(reply->attempts_len == run->attempts_open);
 }
 
-static struct orr_reason *reason_add(struct orr_reply *reply, enum orr_reason_code code,
-                                     uint32_t step, uint32_t item) {
-  if (reply->reasons == NULL) reply->reasons = orr_alloc(REASONS_MAX * sizeof(*reply->reasons));
-  if (reply->reasons_len == REASONS_MAX) return &reply->reasons[REASONS_MAX - 1];
-  struct orr_reason *reason = &reply->reasons[reply->reasons_len++];
-  *reason = (struct orr_reason){.code = code, .step = step, .item = item};
-  return reason;
-}
-
-static void unit_reason(const struct orr_engine *engine, struct orr_reply *reply,
-                        const struct orr_unit *unit) {
-  if (orr_step_status_final(unit->status)) return;
-  if (unit->task != NULL) {
-    reason_add(reply, ORR_REASON_IN_FLIGHT, unit->step, unit->item);
-  } else if (unit->flags & ORR_UNIT_CHILD) {
-    reason_add(reply, ORR_REASON_CHILD, unit->step, unit->item);
-  } else if (unit->status == ORR_STEP_STATUS_WAITING) {
-    reason_add(reply, ORR_REASON_UNTIL, unit->step, unit->item)->until_ms = unit->until_ms;
-  } else if (unit->status == ORR_STEP_STATUS_RETRYING) {
-    reason_add(reply, ORR_REASON_RETRY, unit->step, unit->item)->until_ms = unit->until_ms;
-  } else if (unit->item == 0 && unit->pending > 0) {
-    reason_add(reply, ORR_REASON_DEPENDENCIES, unit->step, 0)->used = unit->pending;
-  } else if (orr_list_linked(&unit->ready) && engine->in_flight >= engine->slots) {
-    struct orr_reason *reason = reason_add(reply, ORR_REASON_WORKER_SLOTS, unit->step, unit->item);
-    reason->limit = engine->slots;
-    reason->used = engine->in_flight;
-  }
-}
-
-static void map_reasons(const struct orr_engine *engine, struct orr_reply *reply,
-                        const struct orr_run *run, const struct orr_map_items *map) {
-  if (map->next <= map->count && !map->failed) {
-    struct orr_reason *reason = reason_add(reply, ORR_REASON_PARALLEL, map->step, 0);
-    reason->limit = run->def->steps[map->step].parallel;
-    reason->used = map->open;
-  }
-  for (uint32_t i = 0; i + 1 < map->next && i < map->count && reply->reasons_len < REASONS_MAX; i++)
-    unit_reason(engine, reply, &map->units[i]);
-}
-
-static void run_reasons(const struct orr_engine *engine, struct orr_reply *reply,
-                        const struct orr_run *run) {
-  const struct orr__extra *extra = run->children_live;
-  if (run->paused) reason_add(reply, ORR_REASON_PAUSED, UINT32_MAX, 0);
-  if (run->cancel_asked) reason_add(reply, ORR_REASON_CANCELLING, UINT32_MAX, 0);
-  if (engine->draining) reason_add(reply, ORR_REASON_DRAINING, UINT32_MAX, 0);
-  if (!run->key_decided) reason_add(reply, ORR_REASON_KEY, UINT32_MAX, 0);
-  if (run->phase == ORR__PHASE_UNDO && extra != NULL && extra->undo_len > 0)
-    reason_add(reply, ORR_REASON_UNDOING, extra->undo[extra->undo_len - 1], 0);
-  else if (extra != NULL && extra->job != NULL && run->key_decided) // the output is evaluated
-    reason_add(reply, ORR_REASON_IN_FLIGHT, UINT32_MAX, 0);
-  if (!run->admitted && run->gate_of != NULL) {
-    struct orr_reason *reason = reason_add(reply, ORR_REASON_CONCURRENCY, UINT32_MAX, 0);
-    reason->limit = run->def->concurrency;
-    reason->used = orr_gate_used(run->gate_of, UINT32_MAX);
-  }
-}
-
 static void reasons_fill(const struct orr_engine *engine, struct orr_reply *reply,
                          const struct orr_run *run) {
-  if (orr_run_status_final(run->status)) return;
-  run_reasons(engine, reply, run);
-  for (uint32_t i = 0; i < run->def->steps_len && reply->reasons_len < REASONS_MAX; i++) {
-    const struct orr_map_items *map = run->maps != NULL ? run->maps[i] : NULL;
-    if (map == NULL)
-      unit_reason(engine, reply, &run->units[i]);
-    else if (!orr_step_status_final(run->units[i].status))
-      map_reasons(engine, reply, run, map);
-  }
+  struct orr__reasons reasons = {0};
+  orr__run_explain(engine, run, &reasons);
+  if (reasons.len == 0) return;
+  reply->reasons = orr_alloc(reasons.len * sizeof(*reply->reasons));
+  memcpy(reply->reasons, reasons.list, reasons.len * sizeof(*reply->reasons));
+  reply->reasons_len = reasons.len;
 }
 
 void orr__query_get(struct orr_engine *engine, struct orr_event *event) {

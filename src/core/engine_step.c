@@ -31,11 +31,6 @@ void orr__unit_ready(struct orr_engine *engine, struct orr_unit *unit) {
   orr_ready_push(&engine->ready, unit, step->priority);
 }
 
-// May an attempt of the unit start now? What may not is kept in run->fresh until something changes.
-static bool dispatch_allowed(const struct orr_run *run) {
-  return !run->paused && !run->cancel_asked;
-}
-
 static void unit_dispatch(struct orr_engine *engine, struct orr_unit *unit) {
   struct orr_run *run = unit->run;
   const struct orr_step_def *step = &run->def->steps[unit->step];
@@ -61,14 +56,14 @@ static void unit_dispatch(struct orr_engine *engine, struct orr_unit *unit) {
 }
 
 void orr__units_dispatch(struct orr_engine *engine) {
-  while (engine->in_flight < engine->slots) {
+  while (orr__slot_free(engine)) {
     struct orr_unit *unit = orr_ready_pop(&engine->ready);
     if (unit == NULL) return;
     if (orr__map_item_moot(unit))
       orr__map_item_drop(engine, unit);
-    else if (dispatch_allowed(unit->run))
+    else if (orr__run_may_start(engine, unit->run, NULL))
       unit_dispatch(engine, unit);
-    else
+    else // kept until something changes
       orr_list_push_back(&unit->run->fresh, &unit->ready);
   }
 }
@@ -212,6 +207,10 @@ static void unit_outcome(struct orr_engine *engine, struct orr_unit *unit, struc
     end->status = ORR_STEP_STATUS_SUCCEEDED;
     end->value = orr_buf_slice(&task->out);
     end->state = orr_buf_slice(&task->state);
+    if (end->state.len + unit->run->state.len > ORR_STATE_BYTES_MAX) {
+      fail_with(engine, unit, end, "limit", "the run's state is larger than 4 MiB");
+      break;
+    }
     cache_store(engine, unit->run, task);
     orr__unit_finish(engine, unit, end);
     break;
@@ -248,6 +247,10 @@ static void unit_outcome(struct orr_engine *engine, struct orr_unit *unit, struc
   case ORR_OUTCOME_EXPANDED:
     if (cancelled)
       end_cancelled(engine, unit, end);
+    else if (task->op != ORR_OP_EXPAND)
+      fail_with(engine, unit, end, "internal", "the worker expanded what is no map");
+    else if (task->items_len > ORR_MAP_ITEMS_MAX)
+      fail_with(engine, unit, end, "limit", "a map has at most 1,000,000 items");
     else
       orr__map_expanded(engine, unit, task);
     break;

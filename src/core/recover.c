@@ -134,7 +134,7 @@ static void run_go_on(struct orr_engine *engine, struct orr_run *run,
                   engine->now.mono_ms + orr__delay_until(engine, run->deadline_ms));
   journal_recovered(engine, run, event);
   waits_rearm(engine, run);
-  if (run->recoveries >= ORR_RECOVERIES_WITHOUT_PROGRESS_MAX)
+  if (run->recoveries >= ORR_RECOVERIES_WITHOUT_PROGRESS_MAX && !run->cancel_asked)
     orr__run_pause(engine, run, "recovered three times without progress");
   interrupt_once_steps(engine, run);
   children_link(engine, run);

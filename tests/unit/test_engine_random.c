@@ -6,6 +6,8 @@
 
 #include "base/rng.h"
 
+#include <signal.h>
+
 #define SEEDS 400u
 #define DEFS 3u
 
@@ -231,22 +233,33 @@ static void live(uint64_t seed) {
   for (uint32_t i = 0; i < DEFS; i++) orr_def_unref(life.defs[i]);
 }
 
-static uint64_t only_seed;
+static uint64_t only_seed, seed_now;
 
 static void random_lives_keep_the_invariants_and_end(void **state) {
   (void)state;
   for (uint64_t seed = 1; seed <= SEEDS; seed++) {
     if (only_seed != 0 && seed != only_seed) continue;
-    fprintf(stderr, "\rseed %llu", (unsigned long long)seed);
+    seed_now = seed;
     live(seed);
   }
-  fprintf(stderr, "\n");
+  seed_now = 0;
+}
+
+static void tell_seed(int signal) {
+  (void)signal;
+  print_error("seed %llu\n", (unsigned long long)seed_now);
+}
+static int tell_failed_seed(void **state) {
+  (void)state;
+  if (seed_now != 0) tell_seed(0);
+  return 0;
 }
 
 int main(int argc, char **argv) {
   if (argc > 1) only_seed = strtoull(argv[1], NULL, 10);
+  signal(SIGABRT, tell_seed); // a broken invariant aborts
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(random_lives_keep_the_invariants_and_end),
+      cmocka_unit_test_teardown(random_lives_keep_the_invariants_and_end, tell_failed_seed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
