@@ -19,6 +19,7 @@
 
 #define QUEUE_BYTES_MAX (64 * ORR_MIB)
 #define BATCH_MS 50
+#define BATCH_BYTES_MAX (8 * ORR_MIB) // of one transaction, so that room is made often
 #define APPEND_WAIT_MS 100
 #define RUNS_KNOWN_MAX 4096 // whose sizes are kept in memory
 #define STREAM_BYTES_MAX 16
@@ -362,16 +363,23 @@ static bool store_lines(struct orr_runlog *log, struct orr_link *lines) {
   return done;
 }
 
-// Waits for a first record, then a little for company.
+// Waits for a first record, then a little for company. Gives the oldest ones, at most a batch.
 static struct orr_link *take_lines(struct orr_runlog *log, uint64_t *bytes) {
   while (log->head == NULL && !log->stop) pthread_cond_wait(&log->filled, &log->mutex);
   struct timespec until = after_ms(BATCH_MS);
-  while (!log->flush && !log->stop && log->queued_bytes < QUEUE_BYTES_MAX / 8)
+  while (!log->flush && !log->stop && log->queued_bytes < BATCH_BYTES_MAX)
     if (pthread_cond_timedwait(&log->filled, &log->mutex, &until) == ETIMEDOUT) break;
-  struct orr_link *lines = log->head;
-  log->head = log->tail = NULL;
-  log->flush = false;
-  *bytes = log->queued_bytes;
+  struct orr_link *lines = log->head, *last = NULL;
+  while (log->head != NULL && *bytes < BATCH_BYTES_MAX) {
+    last = log->head;
+    *bytes += ORR_CONTAINER_OF(last, struct line, link)->bytes;
+    log->head = last->next;
+  }
+  if (last != NULL) last->next = NULL;
+  if (log->head == NULL) {
+    log->tail = NULL;
+    log->flush = false;
+  }
   return lines;
 }
 

@@ -278,9 +278,9 @@ static bool prepare_all(struct orr_store *store) {
              store, "INSERT OR REPLACE INTO cache(key, output, expires_ms) VALUES(?, ?, ?)",
              &store->cache) &&
          orr__store_prepare(store,
-                            "INSERT OR IGNORE INTO runs(id, status, pipeline, def, created_ms,"
+                            "INSERT INTO runs(id, status, pipeline, def, created_ms,"
                             " started_ms, finished_ms, parent, trigger, error, journal)"
-                            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO NOTHING",
                             &store->run) &&
          orr__store_prepare(store, "DELETE FROM checkpoint WHERE run = ?", &store->unpark);
 }
@@ -308,6 +308,7 @@ enum orr_status orr_store_open(const struct orr_store_options *options, struct o
   struct orr_store *store = orr_alloc(sizeof *store);
   store->path = orr_strdup(options->path);
   store->lock_fd = -1;
+  store->expired_ms = INT64_MIN / 2; // never swept yet
   store->durability = options->durability;
   store->segment_rows = options->segment_rows != 0 ? options->segment_rows : 65536;
   enum orr_status status = take_lock(store);
