@@ -54,7 +54,7 @@ local DURATIONS = { "timeout", "duration" } -- normalised ones get a name with t
 
 local function by_kind(what, kind, given)
   if kind == "sleep" and (given.duration == nil) == (given.until_ == nil) then
-    problem.raise { code = given.duration == nil and "E0304" or "E0307", word = given.duration and "until_" or nil,
+    problem.raise { code = given.duration == nil and "E0304" or "E0307", word = given.duration and "until_" or what:match('"(.-)"'),
                     message = what .. (given.duration == nil and " needs duration or until_" or " has both duration and until_: keep one") }
   end
   if kind == "http" and given.body ~= nil and given.json ~= nil then

@@ -55,7 +55,7 @@ local function names()
   return list
 end
 
-return setmetatable(o, {
+setmetatable(o, {
   __index = function(self, key)
     if key == "config" then return registry.config() end
     local module = CLIENTS[key]
@@ -69,6 +69,15 @@ return setmetatable(o, {
     end
     problem.raise { code = "E0111", message = ("o.%s does not exist"):format(tostring(key)), word = tostring(key),
                     help = suggest.help(tostring(key), names(), "it has") }
+  end,
+})
+
+-- What scripts get: read-only, so that no script changes what another sees.
+return setmetatable({}, {
+  __index = o,
+  __pairs = function()
+    for name in pairs(CLIENTS) do local _ = o[name] end
+    return next, o, nil
   end,
   __newindex = function(_, key)
     problem.raise { code = "E0111", message = ("o.%s cannot be set: the orrery module is read-only"):format(tostring(key)),

@@ -434,7 +434,8 @@ local function take_from(what, given, specs, out)
     if value ~= nil then
       out[spec.name] = M.check(what, spec, value)
     elseif spec.required then
-      problem.raise { code = "E0304", message = ("%s needs %s: %s"):format(what, spec.name, spec.doc), word = nil }
+      problem.raise { code = "E0304", message = ("%s needs %s: %s"):format(what, spec.name, spec.doc),
+                      word = what:match('"(.-)"') }
     end
   end
 end

@@ -138,7 +138,7 @@ local function take_values(what, given, t)
     seen[value] = true
     values[i] = value
   end
-  if #values == 0 then fail(what, "has no values", nil, 'write o.enum { "small", "large" }') end
+  if #values == 0 then fail(what, "has no values", "enum", 'write o.enum { "small", "large" }') end
   t.values = values
 end
 

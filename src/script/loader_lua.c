@@ -179,7 +179,12 @@ int orr__load_handler(lua_State *L) {
   struct orr_buf frames = ORR_BUF_INIT;
   uint32_t count = user_frames(L, &frames);
   lua_createtable(L, 0, 4);
-  luaL_tolstring(L, 1, NULL);
+  if (lua_isstring(L, 1) || luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+    lua_settop(L, 2);
+    luaL_tolstring(L, 1, NULL);
+  } else {
+    lua_pushfstring(L, "the error is a %s: raise a string", luaL_typename(L, 1));
+  }
   lua_setfield(L, 2, "message");
   if (count > 0) {
     lua_pushlstring(L, (const char *)frames.data, frames.len);

@@ -161,12 +161,6 @@ static bool find_word(struct orr_slice source, uint32_t first, struct orr_slice 
   return loose;
 }
 
-static uint32_t characters(const uint8_t *from, const uint8_t *to) {
-  uint32_t count = 0;
-  for (; from < to; from++) count += (*from & 0xC0) != 0x80;
-  return count;
-}
-
 static const uint8_t *line_at(struct orr_slice source, uint32_t line) {
   const uint8_t *at = source.data, *end = source.data + source.len;
   for (uint32_t i = 1; i < line; i++) {
@@ -175,6 +169,25 @@ static const uint8_t *line_at(struct orr_slice source, uint32_t line) {
     at = newline + 1;
   }
   return at;
+}
+
+// A symbol such as ")": found only if the line has it once.
+static bool find_symbol(struct orr_slice source, uint32_t number, struct orr_slice word, struct token *found) {
+  const uint8_t *start = line_at(source, number);
+  if (start == NULL || is_word(word.data[0])) return false;
+  const uint8_t *end = source.data + source.len;
+  const uint8_t *newline = memchr(start, '\n', (size_t)(end - start));
+  if (newline != NULL) end = newline;
+  const uint8_t *at = memmem(start, (size_t)(end - start), word.data, word.len);
+  if (at == NULL || memmem(at + 1, (size_t)(end - at - 1), word.data, word.len) != NULL) return false;
+  *found = (struct token){.start = at, .end = at + word.len, .line_start = start, .line = number};
+  return true;
+}
+
+static uint32_t characters(const uint8_t *from, const uint8_t *to) {
+  uint32_t count = 0;
+  for (; from < to; from++) count += (*from & 0xC0) != 0x80;
+  return count;
 }
 
 static void take_excerpt(struct orr_problem *problem, struct orr_slice source) {
@@ -200,7 +213,8 @@ void orr_problem_locate(struct orr_problem *problem, struct orr_slice source, co
   problem->column = problem->width = 1;
   if (problem->line == 0 || source.len == 0) return;
   struct token token;
-  if (word != NULL && word[0] != '\0' && find_word(source, problem->line, orr_slice_text(word), &token)) {
+  struct orr_slice text = orr_slice_text(word);
+  if (text.len > 0 && (find_word(source, problem->line, text, &token) || find_symbol(source, problem->line, text, &token))) {
     problem->line = token.line;
     problem->column = characters(token.line_start, token.start) + 1;
     const uint8_t *newline = memchr(token.start, '\n', (size_t)(token.end - token.start));

@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+o.pipeline "a" { o.step "x" { run = print } }

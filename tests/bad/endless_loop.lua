@@ -1,0 +1,4 @@
+local o = require "orrery"
+
+local n = 0
+while true do n = n + 1 end

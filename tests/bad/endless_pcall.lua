@@ -1,0 +1,5 @@
+local o = require "orrery"
+
+while true do
+  pcall(function() while true do end end)
+end

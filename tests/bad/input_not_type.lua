@@ -1,0 +1,6 @@
+local o = require "orrery"
+
+o.pipeline "etl" {
+  input = { file = "status" },
+  o.step "fetch" { run = print },
+}

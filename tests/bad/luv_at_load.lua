@@ -1,0 +1,4 @@
+local o = require "orrery"
+
+local uv = require "luv"
+uv.new_timer()

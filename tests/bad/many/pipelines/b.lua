@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+o.pipeline "b" { o.step "x" { run = 5 } }

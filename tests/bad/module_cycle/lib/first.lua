@@ -1,0 +1,2 @@
+require "second"
+return {}

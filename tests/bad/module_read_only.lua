@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+o.step = function() end

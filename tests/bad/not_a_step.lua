@@ -1,0 +1,5 @@
+local o = require "orrery"
+
+o.pipeline "etl" {
+  "fetch",
+}

@@ -1,0 +1,5 @@
+local o = require "orrery"
+
+o.pipeline "etl" {
+  o.shell "tell" { command = { "echo", o.ref "input..name" } },
+}

@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+o.pipeline "etl" { o.step "input" { run = print } }

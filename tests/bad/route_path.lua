@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+o.get("api/custom/x", function() return { json = {} } end)

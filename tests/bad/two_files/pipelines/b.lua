@@ -1,0 +1,4 @@
+local o = require "orrery"
+
+
+o.pipeline "etl" { o.step "fetch" { run = print } }

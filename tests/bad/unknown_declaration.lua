@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+o.pipelin "etl" { o.step "fetch" { run = print } }

@@ -1,0 +1,3 @@
+local o = require "orrery"
+
+local packages = require "pakages"

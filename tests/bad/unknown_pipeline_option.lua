@@ -1,0 +1,6 @@
+local o = require "orrery"
+
+o.pipeline "etl" {
+  descripton = "Extract",
+  o.step "fetch" { run = print },
+}

@@ -1,0 +1,6 @@
+local o = require "orrery"
+
+o.pipeline "etl" {
+  concurrency = { limit = 1, when_full = "drop" },
+  o.step "fetch" { run = print },
+}
