@@ -3,7 +3,7 @@
 // they go on and collect every reason, asked without one they stop at the first. Changes nothing.
 #include "core/engine_internal.h"
 
-// Notes a reason. Returns false if nobody collects: the caller may stop.
+// Notes a reason; its numbers are for the caller to fill in.
 static struct orr_reason *note(struct orr__reasons *reasons, enum orr_reason_code code,
                                uint32_t step, uint32_t item) {
   uint32_t at = reasons->len < ORR__REASONS_MAX ? reasons->len++ : ORR__REASONS_MAX - 1;
@@ -69,7 +69,7 @@ static void map_explain(const struct orr_engine *engine, const struct orr_run *r
     reason->limit = orr__map_window(run, map->step);
     reason->used = map->open;
   }
-  for (uint32_t i = 0; i + 1 < map->next && reasons->len < ORR__REASONS_MAX; i++)
+  for (uint32_t i = 0; i < map->count && reasons->len < ORR__REASONS_MAX; i++)
     orr__unit_explain(engine, &map->units[i], reasons);
 }
 

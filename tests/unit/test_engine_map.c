@@ -103,6 +103,22 @@ static void the_first_final_failure_starts_no_new_items(void **state) {
   world_close(&w);
 }
 
+static void items_that_were_only_queued_do_not_start_after_a_failure(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 2);
+  struct orr_def *def = world_def("m [map]");
+  struct orr_id id = world_submit(&w, def);
+  world_expand(&w, id, "m", 5); // all are ready; two are in flight
+  world_error(&w, id, "m#1");
+  assert_null(world_find(&w, id, "m#3"));
+  world_ok(&w, id, "m#2", "2");
+  check_run(&w, id, "m:failed | failed");
+  assert_int_equal(w.dispatched, 3);
+  orr_def_unref(def);
+  world_close(&w);
+}
+
 static void cancel_and_pause_reach_items(void **state) {
   (void)state;
   struct world w;
@@ -308,6 +324,7 @@ int main(void) {
       cmocka_unit_test(a_map_over_nothing_gives_an_empty_list),
       cmocka_unit_test(parallel_bounds_the_open_items_and_items_retry_singly),
       cmocka_unit_test(the_first_final_failure_starts_no_new_items),
+      cmocka_unit_test(items_that_were_only_queued_do_not_start_after_a_failure),
       cmocka_unit_test(cancel_and_pause_reach_items),
       cmocka_unit_test(a_map_in_its_middle_is_recovered),
       cmocka_unit_test(a_wide_map_finishes),

@@ -8,7 +8,7 @@
 
 #include <signal.h>
 
-#define SEEDS 400u
+#define SEEDS 300u
 #define DEFS 3u
 
 struct life {
@@ -157,6 +157,18 @@ static void forget_gathered(struct life *life) {
   w->runs_len = kept;
 }
 
+// Nothing is stuck in silence: of every open run the engine can say what it waits for.
+static void every_run_has_a_reason(struct world *w) {
+  for (struct orr_run *run = orr_engine_next_run(w->engine, NULL); run != NULL;
+       run = orr_engine_next_run(w->engine, run)) {
+    if (orr_run_status_final(run->status)) continue;
+    struct orr_event *event = orr_event_new(ORR_EVENT_GET);
+    event->get.id = run->id;
+    world_apply(w, event);
+    assert_true(w->reply->reasons_len > 0);
+  }
+}
+
 static void some_event(struct life *life) {
   struct world *w = &life->w;
   uint32_t dice = below(life, 100);
@@ -227,7 +239,10 @@ static void live(uint64_t seed) {
       def_text(&life, text, sizeof(text));
     life.defs[i] = world_def(text);
   }
-  for (uint32_t i = 0; i < 150; i++) some_event(&life);
+  for (uint32_t i = 0; i < 150; i++) {
+    some_event(&life);
+    if (i % 10 == 0) every_run_has_a_reason(&life.w);
+  }
   all_is_calm(&life);
   world_close(&life.w);
   for (uint32_t i = 0; i < DEFS; i++) orr_def_unref(life.defs[i]);
