@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// --- memory -----------------------------------------------------------------------------------------
+// --- memory --------------------------------------------------------------------------------------
 
 void *orr_alloc(size_t bytes) {
   void *memory = calloc(1, bytes != 0 ? bytes : 1);
@@ -38,7 +38,7 @@ bool orr_slice_equal(struct orr_slice a, struct orr_slice b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-// --- writing ----------------------------------------------------------------------------------------
+// --- writing -------------------------------------------------------------------------------------
 
 void orr_buf_free(struct orr_buf *buf) {
   free(buf->data);
@@ -129,7 +129,7 @@ const char *orr_buf_cstr(struct orr_buf *buf) {
   return (const char *)buf->data;
 }
 
-// --- reading ----------------------------------------------------------------------------------------
+// --- reading -------------------------------------------------------------------------------------
 
 static void reader_fail(struct orr_reader *reader) {
   reader->failed = true;

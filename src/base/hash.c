@@ -4,7 +4,7 @@
 // multiplication is followed by a shift down, because multiplying moves bits only up. Any thread.
 #include "base/hash.h"
 
-// --- CRC-32C ----------------------------------------------------------------------------------------
+// --- CRC-32C -------------------------------------------------------------------------------------
 
 // CRC_NIBBLES[i][v]: the remainder of an 8-byte block whose i-th nibble (low nibble of the first byte
 // first) is v and whose others are 0. A block's remainder is the sum of those of its nibbles.
@@ -88,7 +88,7 @@ uint32_t orr__crc32c_portable(uint32_t crc, struct orr_slice bytes) {
   return ~crc_table(~crc, bytes.data, bytes.len);
 }
 
-// --- 64-bit hash ------------------------------------------------------------------------------------
+// --- 64-bit hash ---------------------------------------------------------------------------------
 
 static uint64_t hash_word(uint64_t hash, uint64_t word) {
   hash = (hash ^ word) * 0x100000001b3u;
@@ -113,7 +113,7 @@ uint64_t orr_hash64(uint64_t seed, struct orr_slice bytes) {
   return hash ^ hash >> 33;
 }
 
-// --- digests ----------------------------------------------------------------------------------------
+// --- digests -------------------------------------------------------------------------------------
 
 void orr_digest_text(const struct orr_digest *digest, char text[65]) {
   static const char HEX[17] = "0123456789abcdef";

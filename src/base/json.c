@@ -60,7 +60,7 @@ static enum orr_json_type close_container(struct orr_json_reader *reader, bool o
   return object ? ORR_JSON_OBJECT_END : ORR_JSON_ARRAY_END;
 }
 
-// --- strings ----------------------------------------------------------------------------------------
+// --- strings -------------------------------------------------------------------------------------
 
 static bool hex4(const uint8_t *at, const uint8_t *end, uint32_t *value) {
   if (end - at < 4) return false;
@@ -175,7 +175,7 @@ void orr_json_unescape(struct orr_buf *out, struct orr_slice raw) {
   }
 }
 
-// --- numbers and words ------------------------------------------------------------------------------
+// --- numbers and words ---------------------------------------------------------------------------
 
 static bool is_digit(const uint8_t *at, const uint8_t *end) {
   return at < end && *at >= '0' && *at <= '9';
@@ -229,7 +229,7 @@ static enum orr_json_type read_word(struct orr_json_reader *reader, const char *
   return type;
 }
 
-// --- events -----------------------------------------------------------------------------------------
+// --- events --------------------------------------------------------------------------------------
 
 static const uint8_t *skip_space(const uint8_t *at, const uint8_t *end) {
   while (at < end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) at++;
@@ -306,7 +306,7 @@ enum orr_json_type orr_json_next(struct orr_json_reader *reader) {
   orr_unreachable();
 }
 
-// --- whole values -----------------------------------------------------------------------------------
+// --- whole values --------------------------------------------------------------------------------
 
 enum orr_status orr_json_skip(struct orr_json_reader *reader, enum orr_json_type first,
                               struct orr_slice *value) {

@@ -77,7 +77,7 @@ bool orr_name_valid(struct orr_slice name) {
   return true;
 }
 
-// --- references ---------------------------------------------------------------------------------------
+// --- references ----------------------------------------------------------------------------------
 
 struct orr_def *orr_def_ref(struct orr_def *def) {
   uint32_t before = __atomic_fetch_add(&def->refs, 1, __ATOMIC_RELAXED);
@@ -105,7 +105,7 @@ void orr_def_attach(struct orr_def *def, const struct orr_digest *generation, vo
   def->code_unref = code_unref;
 }
 
-// --- look-ups -----------------------------------------------------------------------------------------
+// --- look-ups ------------------------------------------------------------------------------------
 
 uint32_t orr_def_step(const struct orr_def *def, struct orr_slice name) {
   const struct orr__def_whole *whole = ORR_CONTAINER_OF(def, struct orr__def_whole, def);

@@ -70,7 +70,7 @@ void orr_def_builder_after(struct orr_def_builder *builder, uint32_t step, struc
   orr__def_builder_edge(builder, step, UINT32_MAX, orr_arena_text(&builder->arena, name));
 }
 
-// --- the finished definition --------------------------------------------------------------------------
+// --- the finished definition ---------------------------------------------------------------------
 
 static void copy_head(struct orr__def_whole *whole, const struct orr_def *head) {
   struct orr_arena *arena = &whole->arena;

@@ -37,7 +37,7 @@ enum orr_status orr__def_refuse(struct orr_def_builder *builder, struct orr_def_
   return ORR_ERR_INVALID;
 }
 
-// --- bounds -------------------------------------------------------------------------------------------
+// --- bounds --------------------------------------------------------------------------------------
 
 struct bound {
   const char *what;
@@ -111,7 +111,7 @@ static enum orr_status check_step(struct orr_def_builder *builder, uint32_t inde
                          child);
 }
 
-// --- names --------------------------------------------------------------------------------------------
+// --- names ---------------------------------------------------------------------------------------
 
 static enum orr_status check_step_name(struct orr_def_builder *builder, uint32_t index,
                                        struct orr_def_problem *problem) {

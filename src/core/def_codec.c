@@ -6,7 +6,7 @@
 
 #define CODEC_VERSION 1
 
-// --- encoding -----------------------------------------------------------------------------------------
+// --- encoding ------------------------------------------------------------------------------------
 
 static void put_text(struct orr_buf *out, const char *text) {
   orr_buf_bytes(out, orr_slice_text(text));
@@ -58,7 +58,7 @@ void orr_def_encode(const struct orr_def *def, struct orr_buf *out) {
   for (uint32_t i = 0; i < def->steps_len; i++) put_step(out, &def->steps[i]);
 }
 
-// --- decoding -----------------------------------------------------------------------------------------
+// --- decoding ------------------------------------------------------------------------------------
 
 // A text of the builder's arena. A NUL inside would shorten it, so it is malformed.
 static const char *get_text(struct orr_reader *reader, struct orr_def_builder *builder) {

@@ -9,7 +9,7 @@
 
 #define CYCLE_NAMES_MAX 20u // shown of a long cycle
 
-// --- edges --------------------------------------------------------------------------------------------
+// --- edges ---------------------------------------------------------------------------------------
 
 static enum orr_status refuse_unknown(struct orr_def_builder *builder, const struct orr__edge *edge,
                                       struct orr_def_problem *problem) {
@@ -74,7 +74,7 @@ static void sort_edges(struct orr_def_builder *builder) {
   free(sorted);
 }
 
-// --- order --------------------------------------------------------------------------------------------
+// --- order ---------------------------------------------------------------------------------------
 
 static void heap_push(uint32_t *heap, uint32_t *len, uint32_t value) {
   uint32_t at = (*len)++;
@@ -126,7 +126,7 @@ static uint32_t sort_steps(const struct orr_def_builder *builder, uint32_t *orde
   return done;
 }
 
-// --- cycle --------------------------------------------------------------------------------------------
+// --- cycle ---------------------------------------------------------------------------------------
 
 // A step that cannot be ordered has a dependency that cannot: following those must come round.
 static uint32_t unordered_dependency(const struct orr_def_builder *builder, const uint32_t *waits,

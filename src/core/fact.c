@@ -16,7 +16,7 @@ const char *orr_fact_type_text(enum orr_fact_type type) {
   return "unknown";
 }
 
-// --- encoding ---------------------------------------------------------------------------------------
+// --- encoding ------------------------------------------------------------------------------------
 
 static void put_time(struct orr_buf *out, const struct orr_fact *fact, int64_t ms) {
   orr_buf_svarint(out, (int64_t)((uint64_t)ms - (uint64_t)fact->at_ms));
@@ -160,7 +160,7 @@ void orr_fact_encode(const struct orr_fact *fact, struct orr_buf *out) {
   orr_buf_u32le(out, crc);
 }
 
-// --- decoding ---------------------------------------------------------------------------------------
+// --- decoding ------------------------------------------------------------------------------------
 
 static int64_t get_time(struct orr_reader *reader, const struct orr_fact *fact) {
   return (int64_t)((uint64_t)orr_read_svarint(reader) + (uint64_t)fact->at_ms);

@@ -74,7 +74,7 @@ void orr_wheel_cancel(struct orr_wheel *wheel, struct orr_timer *timer) {
   }
 }
 
-// --- timers that were due when they were set --------------------------------------------------------
+// --- timers that were due when they were set -----------------------------------------------------
 
 static uint64_t deadline_of(const struct orr_list *node) {
   return ORR_CONTAINER_OF(node, const struct orr_timer, link)->deadline_ms;
@@ -123,7 +123,7 @@ static void fire_due(struct orr_wheel *wheel, struct orr_list *fired) {
   orr_list_splice_back(fired, &wheel->due);
 }
 
-// --- time ---------------------------------------------------------------------------------------------
+// --- time ----------------------------------------------------------------------------------------
 
 // The first occupied slot ahead and the instant at which it starts; false when all are empty.
 static bool next_slot(const struct orr_wheel *wheel, struct place *place, uint64_t *start_ms) {

@@ -29,7 +29,7 @@ struct keywords { // of one schema object; an empty slice: not given
 
 static void apply(struct walk *walk, struct orr_slice schema, struct orr_slice value);
 
-// --- problems -----------------------------------------------------------------------------------------
+// --- problems ------------------------------------------------------------------------------------
 
 static void problem(struct walk *walk, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -64,7 +64,7 @@ static int shown(struct orr_slice text) {
   return (int)(text.len < SHOWN_BYTES_MAX ? text.len : SHOWN_BYTES_MAX);
 }
 
-// --- reading the schema -------------------------------------------------------------------------------
+// --- reading the schema --------------------------------------------------------------------------
 
 static void keyword_set(struct keywords *keywords, struct orr_slice key, struct orr_slice value) {
   const struct {
@@ -116,7 +116,7 @@ static bool is_true(struct orr_slice value) {
   return orr_slice_equal(value, ORR_SLICE_LITERAL("true"));
 }
 
-// --- types --------------------------------------------------------------------------------------------
+// --- types ---------------------------------------------------------------------------------------
 
 static bool type_named(struct orr_slice name, enum orr_json_type type, struct orr_slice value) {
   switch (type) {
@@ -168,7 +168,7 @@ static void type_words(struct orr_buf *out, struct orr_slice types) {
   }
 }
 
-// --- scalars ------------------------------------------------------------------------------------------
+// --- scalars -------------------------------------------------------------------------------------
 
 static bool listed(struct orr_slice list, struct orr_slice value) {
   struct orr_json_reader reader;
@@ -248,7 +248,7 @@ static void check_string(struct walk *walk, const struct keywords *at, struct or
   orr_buf_free(&plain);
 }
 
-// --- arrays -------------------------------------------------------------------------------------------
+// --- arrays --------------------------------------------------------------------------------------
 
 static void apply_array(struct walk *walk, const struct keywords *at, struct orr_slice value) {
   struct orr_json_reader reader;
@@ -271,7 +271,7 @@ static void apply_array(struct walk *walk, const struct keywords *at, struct orr
   if (is_true(at->unique) && !orr__json_all_differ(value)) problem(walk, "must not hold an item twice");
 }
 
-// --- objects ------------------------------------------------------------------------------------------
+// --- objects -------------------------------------------------------------------------------------
 
 struct property { // as declared
   char *name;
@@ -414,7 +414,7 @@ static void apply_object(struct walk *walk, const struct keywords *at, struct or
   free_properties(&properties);
 }
 
-// --- any value ----------------------------------------------------------------------------------------
+// --- any value -----------------------------------------------------------------------------------
 
 static void put_number(struct walk *walk, const struct keywords *at, struct orr_slice value) {
   struct orr__json_number number = orr__json_number_of(value);

@@ -131,7 +131,7 @@ const char *orr__schema_format(struct orr_slice format, struct orr_slice text) {
   return NULL;
 }
 
-// --- patterns -----------------------------------------------------------------------------------------
+// --- patterns ------------------------------------------------------------------------------------
 
 static int run_match(const pcre2_code *code, struct orr_slice text) {
   pcre2_match_context *context = pcre2_match_context_create(NULL);

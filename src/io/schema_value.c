@@ -22,7 +22,7 @@ void orr__json_plain(struct orr_buf *out, struct orr_slice string) {
   if (orr_json_next(&reader) == ORR_JSON_STRING) orr_json_unescape(out, reader.text);
 }
 
-// --- numbers ------------------------------------------------------------------------------------------
+// --- numbers -------------------------------------------------------------------------------------
 
 static struct orr__json_number number_of_event(const struct orr_json_reader *reader,
                                                enum orr_json_type type) {
@@ -55,7 +55,7 @@ bool orr__json_number_multiple(struct orr__json_number number, struct orr__json_
   return fabs(times - nearbyint(times)) <= 1e-9 * fmax(1, fabs(times)); // 0.3 is three times 0.1
 }
 
-// --- canonical text -----------------------------------------------------------------------------------
+// --- canonical text ------------------------------------------------------------------------------
 
 static void canonical(struct orr_buf *out, struct orr_json_reader *reader, enum orr_json_type type);
 
