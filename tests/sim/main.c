@@ -86,6 +86,7 @@ static int run_seeds(const struct arguments *arguments) {
   struct sim_report total = {0};
   uint64_t failed = 0;
   double start = seconds_now();
+  uint64_t before = passed_so_far;
   for (uint64_t i = 0; i < arguments->seeds && failed < FAILURES_MAX; i++) {
     if (arguments->seconds > 0 && seconds_now() - start >= arguments->seconds) break;
     if (run_seed(arguments, arguments->seed + i, &total))
@@ -97,7 +98,7 @@ static int run_seeds(const struct arguments *arguments) {
   fprintf(stderr, "%" PRIu64 " events, %" PRIu64 " runs, %" PRIu64 " facts, %" PRIu64
           " crashes, %" PRIu64 " store calls in %.1f s: %.0f seeds/s, %.0f events/s\n",
           total.events, total.runs, total.facts, total.crashes, total.store_calls, took,
-          (double)passed_so_far / took, (double)total.events / took);
+          (double)(passed_so_far - before) / took, (double)total.events / took);
   printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed_so_far, failed);
   return failed > 0;
 }

@@ -155,6 +155,9 @@ static void fact_created(struct context *c, const struct orr_fact *fact) {
   run->key_decided = !run->def->concurrency_key_function;
   run->admitted = run->def->concurrency == 0;
   span(run, fact->created.concurrency_key, &run->key_at, &run->key_len);
+  sim_say(w, "  run %u: generation %u, %u steps, concurrency %u%s", c->index,
+          run->generation.bytes[0], run->def->steps_len, run->def->concurrency,
+          run->def->concurrency_active ? " active" : "");
   sim_check(w, orr_digest_equal(&run->generation, &run->def->generation),
             "I33: a run is created on another generation than it was submitted with");
   sim_check(w, (run->def->timeout_ms > 0) == (run->deadline_ms != 0), "the deadline is wrong");
@@ -438,6 +441,7 @@ static void fact_child(struct context *c, const struct orr_fact *fact) {
   check_fact(verdict(run, unit_ref.step) == 1, "I8: a child of a step that may not run");
   check_fact(attempt == unit->attempts + 1, "I11: attempt numbers have a gap");
   unit->waiting = unit->child = true;
+  if (run->def->steps[unit_ref.step].flags & ORR_STEP_HAS_WHEN) unit->when_true = true;
   unit->child_id = fact->child.child;
 }
 
@@ -486,6 +490,8 @@ static void fact_run_finished(struct context *c, const struct orr_fact *fact) {
               run->def->name, status, expected_status(run));
   } else if (run->def->concurrency_key_function && !run->key_decided) {
     sim_check(w, status == ORR_RUN_FAILED, "a run without its key ends as %u", status);
+  } else if (status == ORR_RUN_FAILED) { // its own parents hold the key
+    sim_check(w, !orr_id_is_zero(&run->parent), "a run that was not admitted fails");
   } else {
     sim_check(w, status == ORR_RUN_CANCELLED && run->def->when_full == ORR_WHEN_FULL_SKIP,
               "a run that was not admitted ends as %u", status);
@@ -694,6 +700,7 @@ static void model_reset(struct model_run *run) {
   memset(run->units, 0, run->def->steps_len * UNITS * sizeof(struct model_unit));
   for (uint32_t i = 0; i < MODEL_STATE_KEYS; i++) run->state[i] = -1;
   run->facts = run->finish_order = 0;
+  run->admitted_batch = 0;
   run->created = run->key_decided = run->admitted = run->cancelled = run->timed_out = false;
   run->paused = run->ever_paused = run->output_decided = run->output_failed = false;
   run->final = run->any_failed = false;

@@ -208,8 +208,17 @@ static void gate_check(struct world *w, struct model_run *run) {
     if (other == run || !other->admitted || other->final || other->gone ||
         other->def->concurrency == 0 || !same_gate(run, other))
       continue;
-    // A waiting run may wake in the very turn that gave its place away: count only who was active all along.
-    if (other->def->concurrency_active && !(other->was_active && model_active(other))) continue;
+    // Of one turn, one with a higher limit (generations differ) may have come in after this one, or any
+    // after this one began to wait.
+    if (other->admitted_batch == run->admitted_batch &&
+        (other->def->concurrency > run->def->concurrency || run->def->concurrency_active))
+      continue;
+    // A waiting run may wake in the very turn that gave its place away: count only who was active before,
+    // and has nothing new in this turn.
+    if (other->def->concurrency_active &&
+        !(other->was_active && model_active(other) &&
+          other->rows[other->rows_len - 1].batch != w->batch_next))
+      continue;
     used++;
   }
   sim_check(w, used + 1 <= run->def->concurrency, "I22: %u runs of %s hold a key for %u", used + 1,

@@ -88,7 +88,16 @@ bool workers_busy(const struct world *w, uint32_t run) {
   return false;
 }
 
-uint32_t workers_slots_used(const struct world *w) { return w->open_len; }
+// A job may be given up without a fact, once its abort grace is over: then it holds no slot.
+uint32_t workers_slots_used(const struct world *w) {
+  uint32_t used = 0;
+  for (uint32_t i = 0; i < w->open_len; i++) {
+    const struct sim_attempt *attempt = &w->attempts[w->open[i]];
+    used += is_unit(attempt->op) || !attempt->aborted ||
+            w->now.mono_ms < attempt->abort_ms + w->abort_grace_ms;
+  }
+  return used;
+}
 
 void workers_give_up(struct world *w, struct sim_attempt *attempt) {
   sim_check(w, attempt->aborted && w->now.mono_ms >= attempt->abort_ms + w->abort_grace_ms,
