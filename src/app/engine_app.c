@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "server/pipelines_json.h"
 #include "server/server.h"
 
 #include <errno.h>
@@ -352,6 +353,6 @@ enum orr_status orr_app_query(void *context, const char *what, struct orr_buf *o
   struct orr_app *app = context;
   if (strcmp(what, "scripts") == 0) scripts_json(app, out);
   else if (strcmp(what, "ready") == 0) ready_json(app, out);
-  else return ORR_ERR_NOT_FOUND;
+  else return orr_pipelines_query(app->code, what, out);
   return ORR_OK;
 }

@@ -157,3 +157,19 @@ void orr_pipeline_json(const struct orr_def *def, struct orr_buf *out) {
   orr_buf_text(out, "]}");
   free(options);
 }
+
+enum orr_status orr_pipelines_query(struct orr_code *code, const char *what, struct orr_buf *out) {
+  static const char one[] = "pipeline ";
+  struct orr_generation *generation = orr_code_current(code);
+  enum orr_status status = ORR_ERR_NOT_FOUND;
+  if (strcmp(what, "pipelines") == 0) {
+    orr_pipelines_json(generation, out);
+    status = ORR_OK;
+  } else if (generation != NULL && strncmp(what, one, sizeof(one) - 1) == 0) {
+    struct orr_def *def = orr_generation_def(generation, orr_slice_text(what + sizeof(one) - 1));
+    if (def != NULL) orr_pipeline_json(def, out);
+    if (def != NULL) status = ORR_OK;
+  }
+  if (generation != NULL) orr_generation_unref(generation);
+  return status;
+}

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What the built-in routes share: problems (application/problem+json), checked query parameters, JSON texts passed on
 -- as they are. A route is { method, pattern, run = function(req) return answer end }; see src/script/worker.h.
+local json = require "orrery.c.json"
 local suggest = require "orrery.suggest"
 
 local M = {}
@@ -96,7 +97,7 @@ end
 ---@return table? answer
 function M.body(req, known)
   if not req.body or req.body:match("^%s*$") then return {} end
-  local body, err = req:json()
+  local body, err = json.decode(req.body)
   if type(body) ~= "table" or #body > 0 then
     return nil, M.problem(400, err and "the body is not JSON: " .. tostring(err) or "the body must be an object")
   end
