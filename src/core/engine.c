@@ -72,10 +72,14 @@ void orr__touch(struct orr_engine *engine, struct orr_run *run) {
   if (!orr_list_linked(&run->agenda)) orr_list_push_back(&engine->agenda, &run->agenda);
 }
 
-void orr__agenda_drain(struct orr_engine *engine) {
+bool orr__agenda_drain(struct orr_engine *engine) {
   struct orr_list *node;
-  while ((node = orr_list_pop_front(&engine->agenda)) != NULL)
+  bool any = false;
+  while ((node = orr_list_pop_front(&engine->agenda)) != NULL) {
     orr__run_advance(engine, ORR_CONTAINER_OF(node, struct orr_run, agenda));
+    any = true;
+  }
+  return any;
 }
 
 struct orr__extra *orr__extra_of(struct orr_run *run) {
@@ -231,11 +235,13 @@ bool orr_engine_take(struct orr_engine *engine, const struct orr_now *now,
                      struct orr_outbox *outbox) {
   set_now(engine, now);
   if (engine->recovering) orr__gates_open(engine);
-  if (!engine->draining) {
-    orr__jobs_dispatch(engine);
-    orr__units_dispatch(engine);
-  }
-  orr__agenda_drain(engine);
+  // Looking at what is ready can end a map, and that can make more ready: until nothing moves.
+  do {
+    if (!engine->draining) {
+      orr__jobs_dispatch(engine);
+      orr__units_dispatch(engine);
+    }
+  } while (orr__agenda_drain(engine));
   orr__outbox_pack(engine);
   if (engine->out.rows_len == 0 && engine->out.effects_len == 0) return false;
   struct orr_outbox empty = *outbox;

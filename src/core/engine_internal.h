@@ -69,7 +69,7 @@ struct orr_engine {
 // engine.c
 void orr__record(struct orr_engine *engine, struct orr_run *run, struct orr_fact *fact);
 void orr__touch(struct orr_engine *engine, struct orr_run *run);
-void orr__agenda_drain(struct orr_engine *engine);
+bool orr__agenda_drain(struct orr_engine *engine); // true if anything was decided
 struct orr__extra *orr__extra_of(struct orr_run *run); // makes it
 void orr__unit_timer(struct orr_engine *engine, struct orr_unit *unit, uint64_t delay_ms);
 uint64_t orr__delay_until(const struct orr_engine *engine, int64_t until_ms);

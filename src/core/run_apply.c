@@ -264,7 +264,8 @@ static enum orr_status apply_retry(struct orr_run *run, const struct orr_fact *f
 
 static enum orr_status apply_waiting(struct orr_run *run, const struct orr_fact *fact) {
   struct orr_unit *unit = unit_open(run, fact->waiting.unit, fact->waiting.attempt);
-  if (unit == NULL || unit->status == ORR_STEP_STATUS_WAITING) return ORR_ERR_CORRUPT;
+  if (unit == NULL || unit->status == ORR_STEP_STATUS_WAITING || (unit->flags & ORR_UNIT_EXPANDED))
+    return ORR_ERR_CORRUPT;
   unit_wait(run, unit, ORR_STEP_STATUS_WAITING, fact->waiting.until_ms);
   unit->started_ms = fact->waiting.started_ms;
   return ORR_OK;
@@ -299,7 +300,8 @@ static enum orr_status apply_expanded(struct orr_run *run, const struct orr_fact
 
 static enum orr_status apply_child(struct orr_run *run, const struct orr_fact *fact) {
   struct orr_unit *unit = unit_open(run, fact->child.unit, fact->child.attempt);
-  if (unit == NULL || unit->item > 0 || unit->status == ORR_STEP_STATUS_WAITING)
+  if (unit == NULL || unit->item > 0 || unit->status == ORR_STEP_STATUS_WAITING ||
+      (unit->flags & ORR_UNIT_EXPANDED))
     return ORR_ERR_CORRUPT;
   if (run->children == NULL)
     run->children = orr_alloc(run->def->steps_len * sizeof(struct orr_id));

@@ -119,6 +119,19 @@ static void items_that_were_only_queued_do_not_start_after_a_failure(void **stat
   world_close(&w);
 }
 
+static void what_follows_a_failed_map_starts_in_the_same_turn(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 1);
+  struct orr_def *def = world_def("m [map]; z<m [rule=all_done]");
+  struct orr_id id = world_submit(&w, def);
+  world_expand(&w, id, "m", 3);
+  world_error(&w, id, "m#1"); // the queued items are dropped, which ends the map
+  check_run(&w, id, "m:failed z:running | running");
+  orr_def_unref(def);
+  world_close(&w);
+}
+
 static void cancel_and_pause_reach_items(void **state) {
   (void)state;
   struct world w;
@@ -325,6 +338,7 @@ int main(void) {
       cmocka_unit_test(parallel_bounds_the_open_items_and_items_retry_singly),
       cmocka_unit_test(the_first_final_failure_starts_no_new_items),
       cmocka_unit_test(items_that_were_only_queued_do_not_start_after_a_failure),
+      cmocka_unit_test(what_follows_a_failed_map_starts_in_the_same_turn),
       cmocka_unit_test(cancel_and_pause_reach_items),
       cmocka_unit_test(a_map_in_its_middle_is_recovered),
       cmocka_unit_test(a_wide_map_finishes),
