@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// May it start? The predicates that dispatch asks are the ones that explain a run: asked with a list
+// May it start? The predicates that dispatch asks are the ones that explain a run: asked with a
+// list
 // they go on and collect every reason, asked without one they stop at the first. Changes nothing.
 #include "core/engine_internal.h"
 

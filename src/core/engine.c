@@ -59,7 +59,7 @@ void orr_engine_free(struct orr_engine *engine) {
   free(engine);
 }
 
-// --- shared by every decision ------------------------------------------------------------------------
+// --- shared by every decision --------------------------------------------------------------------
 
 void orr__record(struct orr_engine *engine, struct orr_run *run, struct orr_fact *fact) {
   fact->at_ms = engine->now.wall_ms;
@@ -113,7 +113,7 @@ void orr__run_forget(struct orr_engine *engine, struct orr_run *run) {
   run_object_free(run);
 }
 
-// --- events --------------------------------------------------------------------------------------------
+// --- events --------------------------------------------------------------------------------------
 
 static void set_now(struct orr_engine *engine, const struct orr_now *now) {
   uint64_t mono_ms = engine->now.mono_ms;
@@ -121,7 +121,8 @@ static void set_now(struct orr_engine *engine, const struct orr_now *now) {
   if (engine->now.mono_ms < mono_ms) engine->now.mono_ms = mono_ms;
 }
 
-// A task is back. Gives it to the decision it belongs to; whoever doubled it is answered by silence.
+// A task is back. Gives it to the decision it belongs to; whoever doubled it is answered by
+// silence.
 static void result(struct orr_engine *engine, struct orr_task *task) {
   struct orr_run *run = orr_run_index_get(&engine->index, task->run_handle);
   if (run != NULL) {
@@ -193,11 +194,12 @@ void orr_engine_results(struct orr_engine *engine, const struct orr_now *now,
   orr__agenda_drain(engine);
 }
 
-// --- time ------------------------------------------------------------------------------------------------
+// --- time ----------------------------------------------------------------------------------------
 
 static void deadline_fired(struct orr_engine *engine, struct orr_run *run) {
   if (orr_run_status_final(run->status) || run->cancel_asked) return;
-  // The wheel runs on the monotonic clock; the deadline is a wall instant. Set again if the wall is behind.
+  // The wheel runs on the monotonic clock; the deadline is a wall instant. Set again if the wall is
+  // behind.
   uint64_t delay_ms = orr__delay_until(engine, run->deadline_ms);
   if (delay_ms > 0)
     orr_wheel_add(&engine->runs, &run->timer, engine->now.mono_ms + delay_ms);
@@ -229,7 +231,7 @@ uint64_t orr_engine_next_deadline(const struct orr_engine *engine) {
   return jobs < next ? jobs : next;
 }
 
-// --- taking ----------------------------------------------------------------------------------------------
+// --- taking --------------------------------------------------------------------------------------
 
 bool orr_engine_take(struct orr_engine *engine, const struct orr_now *now,
                      struct orr_outbox *outbox) {

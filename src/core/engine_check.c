@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The engine's invariants, recomputed the slow way and compared with what is kept: for tests and the
-// simulator, after every event. Names in comments are those of the design's list (I2 .. I17). Aborts.
+// The engine's invariants, recomputed the slow way and compared with what is kept: for tests and
+// the
+// simulator, after every event. Names in comments are those of the design's list (I2 .. I17).
+// Aborts.
 #include "core/engine_internal.h"
 
 struct tally {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Child runs. Parent and child know each other by id only, so either may be recovered first. The fact
+// Child runs. Parent and child know each other by id only, so either may be recovered first. The
+// fact
 // of the child's end and the outcome of the parent's step are of one turn, hence of one commit.
 #include "core/engine_internal.h"
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Cancel, pause, resume: what a person (or a deadline, or a newer run) asks of a run. The answer goes
+// Cancel, pause, resume: what a person (or a deadline, or a newer run) asks of a run. The answer
+// goes
 // out with the batch that holds the fact.
 #include "core/engine_internal.h"
 

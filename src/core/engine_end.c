@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What comes after the steps: the pipeline's output, undo, and the outcome of the run. Undo runs one
-// step after the other, last finished first, under each step's own retry policy; only its outcome is
+// What comes after the steps: the pipeline's output, undo, and the outcome of the run. Undo runs
+// one
+// step after the other, last finished first, under each step's own retry policy; only its outcome
+// is
 // journalled, so a recovery begins the step in turn anew.
 #include "core/engine_internal.h"
 
 #include <stdlib.h>
 
-// --- errors as JSON --------------------------------------------------------------------------------
+// --- errors as JSON ------------------------------------------------------------------------------
 
 void orr__error_json(struct orr_buf *out, const char *code, const char *message) {
   orr_buf_text(out, "{\"message\":");
@@ -39,7 +41,7 @@ void orr__error_step(struct orr_buf *out, const char *step, uint32_t item,
   orr_buf_slice_append(out, rest);
 }
 
-// --- what is still to do -----------------------------------------------------------------------------
+// --- what is still to do -------------------------------------------------------------------------
 
 static bool run_failed(const struct orr_run *run) {
   return run->cancel_asked || run->failed_step != UINT32_MAX || run->output_failed;
@@ -98,7 +100,7 @@ bool orr__end_busy(struct orr_engine *engine, struct orr_run *run) {
   return true;
 }
 
-// --- results of output, key and undo -------------------------------------------------------------------
+// --- results of output, key and undo -------------------------------------------------------------
 
 static void undo_result(struct orr_engine *engine, struct orr_run *run, const struct orr_task *task,
                         bool succeeded, bool retryable) {
@@ -194,7 +196,7 @@ void orr__end_job_timer(struct orr_engine *engine, struct orr__extra *extra) {
   if (op == ORR_OP_UNDO) undo_result(engine, run, NULL, false, true);
 }
 
-// --- the outcome -----------------------------------------------------------------------------------------
+// --- the outcome ---------------------------------------------------------------------------------
 
 // The only sink's output, or an object of the sinks' outputs by name; skipped ones are left out.
 static void sinks_output(const struct orr_run *run, struct orr_buf *out) {

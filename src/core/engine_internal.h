@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the engine's files share. The way of every decision: make a fact, orr__record it (encode, fold,
-// mark dirty), then touch the run; orr__agenda_drain lets each touched run decide what follows, without
+// What the engine's files share. The way of every decision: make a fact, orr__record it (encode,
+// fold,
+// mark dirty), then touch the run; orr__agenda_drain lets each touched run decide what follows,
+// without
 // recursion between runs. Nothing is dispatched before orr_engine_take. Owner thread only.
 #pragma once
 

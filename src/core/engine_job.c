@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Tasks: filling one for a worker, and those that are not attempts of a unit ("jobs": output, key,
-// undo, hooks). Jobs queue before units. Invariant: run->tasks_open counts every task of the run that is
+// undo, hooks). Jobs queue before units. Invariant: run->tasks_open counts every task of the run
+// that is
 // queued or in flight and not given up; engine->in_flight those at workers.
 #include "core/engine_internal.h"
 
@@ -89,7 +90,7 @@ void orr__hook_queue(struct orr_engine *engine, struct orr_unit *unit, enum orr_
   orr__job_queue(engine, run, task);
 }
 
-// --- dispatch --------------------------------------------------------------------------------------------
+// --- dispatch ------------------------------------------------------------------------------------
 
 // A queued job that its run has given up: a cancel came before its key or output was asked for.
 static bool job_stale(const struct orr__extra *extra, const struct orr_task *task) {
@@ -127,7 +128,7 @@ void orr__jobs_dispatch(struct orr_engine *engine) {
   }
 }
 
-// --- results -----------------------------------------------------------------------------------------------
+// --- results -------------------------------------------------------------------------------------
 
 static bool hook_close(struct orr__extra *extra, uint64_t serial) {
   for (uint32_t i = 0; i < extra->hooks_len; i++) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Maps: expansion, the window of items that are open at once, and the join. Invariant: map->open counts
+// Maps: expansion, the window of items that are open at once, and the join. Invariant: map->open
+// counts
 // the items that are ready, in flight or waiting for a retry; items become ready only here.
 #include "core/engine_internal.h"
 

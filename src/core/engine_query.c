@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Questions: a run, lists, a step's result, and why something is not running. Changes nothing. Answers
+// Questions: a run, lists, a step's result, and why something is not running. Changes nothing.
+// Answers
 // are effects, so they go out after the batch that holds what they show.
 #include "core/engine_internal.h"
 
@@ -19,7 +20,7 @@ enum orr_step_status orr__unit_status(const struct orr_unit *unit) {
   return unit->status;
 }
 
-// --- one run -----------------------------------------------------------------------------------------
+// --- one run -------------------------------------------------------------------------------------
 
 static void attempt_add(struct orr_reply *reply, const struct orr_unit *unit) {
   const struct orr_task *task = unit->task;
@@ -64,7 +65,7 @@ void orr__query_get(struct orr_engine *engine, struct orr_event *event) {
   reasons_fill(engine, reply, run);
 }
 
-// --- lists -------------------------------------------------------------------------------------------
+// --- lists ---------------------------------------------------------------------------------------
 
 static void summary_error(const struct orr_run *run, char *text, size_t size) {
   struct orr_slice message;
@@ -122,7 +123,7 @@ void orr__query_list(struct orr_engine *engine, struct orr_event *event) {
   }
 }
 
-// --- results for steps that ask -----------------------------------------------------------------------
+// --- results for steps that ask ------------------------------------------------------------------
 
 void orr__query_fetch(struct orr_engine *engine, struct orr_event *event) {
   struct orr_run *run = orr_run_index_get(&engine->index, event->fetch.run_handle);

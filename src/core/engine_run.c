@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-// Keeps by_age in the order of ids; new runs have the newest id, recovered ones may come in any order.
+// Keeps by_age in the order of ids; new runs have the newest id, recovered ones may come in any
+// order.
 void orr__run_index_add(struct orr_engine *engine, struct orr_run *run) {
   orr_run_index_add(&engine->index, run);
   struct orr_list *at = &engine->by_age;
@@ -57,7 +58,7 @@ struct orr_run *orr__run_create(struct orr_engine *engine, const struct orr__cre
   return run;
 }
 
-// --- admission ---------------------------------------------------------------------------------------
+// --- admission -----------------------------------------------------------------------------------
 
 void orr__gate_pump(struct orr_engine *engine, struct orr_gate *gate) {
   struct orr_run *run;
@@ -151,7 +152,7 @@ void orr__run_enter_gate(struct orr_engine *engine, struct orr_run *run, bool ar
   orr__gate_pump(engine, gate);
 }
 
-// --- going on ------------------------------------------------------------------------------------------
+// --- going on ------------------------------------------------------------------------------------
 
 static void sleep_over(struct orr_engine *engine, struct orr_unit *unit) {
   struct orr__attempt_end end = {.status = ORR_STEP_STATUS_SUCCEEDED,
@@ -193,7 +194,7 @@ void orr__run_advance(struct orr_engine *engine, struct orr_run *run) {
   if (run->def->concurrency_active && run->gate_of != NULL) orr__gate_pump(engine, run->gate_of);
 }
 
-// --- the end ---------------------------------------------------------------------------------------------
+// --- the end -------------------------------------------------------------------------------------
 
 static void timers_cancel(struct orr_engine *engine, struct orr_run *run) {
   if (run->waiting == 0) return;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Attempts of steps and items: dispatch, results, retries, timeouts. Invariant: unit->task is the one
+// Attempts of steps and items: dispatch, results, retries, timeouts. Invariant: unit->task is the
+// one
 // attempt of the unit that is in flight, or NULL; a result of any other attempt is late.
 #include "core/engine_internal.h"
 
-// --- ready and dispatch --------------------------------------------------------------------------------
+// --- ready and dispatch --------------------------------------------------------------------------
 
 static bool sleeps_by_itself(const struct orr_step_def *step) {
   return step->kind == ORR_STEP_SLEEP && step->sleep_ms > 0 && !(step->flags & ORR_STEP_HAS_WHEN);
@@ -68,7 +69,7 @@ void orr__units_dispatch(struct orr_engine *engine) {
   }
 }
 
-// --- outcomes --------------------------------------------------------------------------------------------
+// --- outcomes ------------------------------------------------------------------------------------
 
 static void finished_fill(const struct orr_engine *engine, struct orr_fact *fact,
                           const struct orr_unit *unit, const struct orr__attempt_end *end) {
@@ -151,7 +152,7 @@ static void end_cancelled(struct orr_engine *engine, struct orr_unit *unit,
   orr__unit_finish(engine, unit, end);
 }
 
-// --- results ---------------------------------------------------------------------------------------------
+// --- results -------------------------------------------------------------------------------------
 
 // The attempt is over for the engine: its task is back, or given up.
 static void attempt_close(struct orr_engine *engine, struct orr_unit *unit) {
@@ -279,7 +280,7 @@ void orr__unit_result(struct orr_engine *engine, struct orr_run *run, struct orr
   unit_outcome(engine, unit, task, &end);
 }
 
-// --- aborts and timers -------------------------------------------------------------------------------------
+// --- aborts and timers ---------------------------------------------------------------------------
 
 void orr__unit_abort(struct orr_engine *engine, struct orr_unit *unit, enum orr_abort_why why) {
   if (unit->task == NULL || (unit->flags & ORR_UNIT_ABORTING)) return;

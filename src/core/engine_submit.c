@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// New runs: may they come in (draining, bounds, idempotency key), and their creation. Keys are kept for
+// New runs: may they come in (draining, bounds, idempotency key), and their creation. Keys are kept
+// for
 // ORR_IDEMPOTENCY_MS; the oldest go first when there are too many.
 #include "core/engine_internal.h"
 

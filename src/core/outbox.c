@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the engine hands out: rows and effects of a turn, and the packing of a run's new facts into one
+// What the engine hands out: rows and effects of a turn, and the packing of a run's new facts into
+// one
 // row. Invariant: a row's position is dense over all runs, and names the run's row before it.
 #include "core/engine_internal.h"
 

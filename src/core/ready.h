@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Units that may be dispatched, by priority, first in first out. Intrusive over orr_unit.ready: a unit
+// Units that may be dispatched, by priority, first in first out. Intrusive over orr_unit.ready: a
+// unit
 // leaves by orr_list_remove from anywhere, so an outcome needs no search. Owner thread only.
 #pragma once
 

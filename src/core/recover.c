@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A run found open in the store at start: its journal is folded, what was in flight is journalled as
-// recovered (or interrupted, for `once` steps), waits are armed for what is left of them, and the run
+// A run found open in the store at start: its journal is folded, what was in flight is journalled
+// as
+// recovered (or interrupted, for `once` steps), waits are armed for what is left of them, and the
+// run
 // goes on. Recovering twice gives the same: everything decided here is a fact first.
 #include "core/engine_internal.h"
 

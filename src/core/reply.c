@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Replies and events as objects: freeing what they own, and making an answer. Any holder, one at a time.
+// Replies and events as objects: freeing what they own, and making an answer. Any holder, one at a
+// time.
 #include "core/engine_internal.h"
 
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// See retry.h. Exponential back-off in integers: never overflows, never exceeds delay_ms_max (0: the
+// See retry.h. Exponential back-off in integers: never overflows, never exceeds delay_ms_max (0:
+// the
 // longest duration there is). With jitter, uniform in [delay/2, delay].
 #include "core/retry.h"
 

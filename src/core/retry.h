@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How long to wait before another attempt. Pure: the random part is drawn from a seed that the caller
+// How long to wait before another attempt. Pure: the random part is drawn from a seed that the
+// caller
 // makes from the run, the unit and the attempt, so that the same run draws the same delays again.
 #pragma once
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The life of a run object, its loading and recording, and the pure questions about it. What facts do
+// The life of a run object, its loading and recording, and the pure questions about it. What facts
+// do
 // to it is in run_apply.c. Invariant: every byte of run->journal has been applied exactly once, in
 // order. Owner thread only; knows no clock, no engine.
 #include "core/run_internal.h"
@@ -131,7 +132,7 @@ enum orr_verdict orr_rule_verdict(const struct orr_run *run, uint32_t step) {
   return runs ? ORR_VERDICT_RUN : ORR_VERDICT_SKIP;
 }
 
-// --- fingerprint ------------------------------------------------------------------------------------
+// --- fingerprint ---------------------------------------------------------------------------------
 
 static uint64_t mix(uint64_t hash, uint64_t value) {
   hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A run as the fold of its journal. `orr_run_apply` is the only function that changes what a run *is*;
-// the engine decides, makes a fact, applies it and hands it to the store, so live state and replayed
-// state cannot differ. What is not in the journal (attempts in flight, timers, queue places) lives in
+// A run as the fold of its journal. `orr_run_apply` is the only function that changes what a run
+// *is*;
+// the engine decides, makes a fact, applies it and hands it to the store, so live state and
+// replayed
+// state cannot differ. What is not in the journal (attempts in flight, timers, queue places) lives
+// in
 // the fields marked "live", which folding leaves untouched. The dashboard and the API rebuild a
 // run's picture with the same code. Owner thread only; no clock, no I/O.
 #pragma once
@@ -116,11 +119,14 @@ struct orr_run {
 struct orr_run *orr_run_new(struct orr_def *def); // takes its own reference; empty until CREATED
 void orr_run_free(struct orr_run *run);
 
-// Applies one fact: changes exactly the folded fields. `span` positions are relative to run->journal:
+// Applies one fact: changes exactly the folded fields. `span` positions are relative to
+// run->journal:
 // the fact must already be encoded there, so call orr_run_record (live) or orr_run_load (replay).
-// ORR_ERR_CORRUPT if the fact does not fit the run (illegal transition, unknown step): run unchanged.
+// ORR_ERR_CORRUPT if the fact does not fit the run (illegal transition, unknown step): run
+// unchanged.
 enum orr_status orr_run_record(struct orr_run *run, const struct orr_fact *fact);
-// Appends encoded facts and applies each. On error the run holds what was applied before the bad one.
+// Appends encoded facts and applies each. On error the run holds what was applied before the bad
+// one.
 enum orr_status orr_run_load(struct orr_run *run, struct orr_slice facts);
 
 static inline struct orr_slice orr_run_bytes(const struct orr_run *run, struct orr_span span) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What each fact does to a run: the fold. Every function first checks that the fact fits and only then
+// What each fact does to a run: the fold. Every function first checks that the fact fits and only
+// then
 // changes anything, so a refused fact leaves the run as it was. Skips are derived here: an outcome
-// travels over `next` with a worklist, and every dependant whose last dependency is done is judged by
-// its rule. Steps that may run are put on run->fresh. Owner thread; no clock: times are in the facts.
+// travels over `next` with a worklist, and every dependant whose last dependency is done is judged
+// by
+// its rule. Steps that may run are put on run->fresh. Owner thread; no clock: times are in the
+// facts.
 #include "core/run_internal.h"
 
 #include "base/check.h"
@@ -19,7 +22,7 @@ static bool unit_waits(const struct orr_unit *unit) {
   return unit->status == ORR_STEP_STATUS_WAITING || unit->status == ORR_STEP_STATUS_RETRYING;
 }
 
-// --- status of the run: derived, in this one place ---------------------------------------------------
+// --- status of the run: derived, in this one place -----------------------------------------------
 
 static enum orr_run_status derive(const struct orr_run *run) {
   if (orr_run_status_final(run->status)) return run->status;
@@ -29,7 +32,7 @@ static enum orr_run_status derive(const struct orr_run *run) {
   return ORR_RUN_RUNNING;
 }
 
-// --- units ---------------------------------------------------------------------------------------------
+// --- units ---------------------------------------------------------------------------------------
 
 static void unit_enter_fresh(struct orr_run *run, struct orr_unit *unit) {
   run->active++;
@@ -125,7 +128,7 @@ static struct orr_unit *unit_open(struct orr_run *run, struct orr_unit_ref ref, 
   return unit;
 }
 
-// --- ctx.state ---------------------------------------------------------------------------------------
+// --- ctx.state -----------------------------------------------------------------------------------
 
 // Appends the members of `object` to `out` that are not null and not overridden by `writes`.
 static void state_members(struct orr_buf *out, struct orr_slice object, struct orr_slice writes) {
@@ -166,7 +169,7 @@ static void state_merge(struct orr_run *run, struct orr_slice writes) {
   run->state = merged;
 }
 
-// --- one function a fact -----------------------------------------------------------------------------
+// --- one function a fact -------------------------------------------------------------------------
 
 static enum orr_status apply_created(struct orr_run *run, const struct orr_fact *fact) {
   if (run->facts > 0) return ORR_ERR_CORRUPT;

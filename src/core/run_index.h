@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// All run objects of an engine: by handle (slot and generation: a stale handle finds nothing) and by
+// All run objects of an engine: by handle (slot and generation: a stale handle finds nothing) and
+// by
 // id (open addressing, no key copies). Owner thread only.
 #pragma once
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Tasks as objects: made and freed by whoever holds them. The pool belongs to an engine and keeps the
-// buffers of small tasks, so that the hot path allocates nothing. Not thread-safe per task; a task has
+// Tasks as objects: made and freed by whoever holds them. The pool belongs to an engine and keeps
+// the
+// buffers of small tasks, so that the hot path allocates nothing. Not thread-safe per task; a task
+// has
 // one holder at a time.
 #include "core/engine_internal.h"
 

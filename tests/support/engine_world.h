@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A small world for the engine's tests: a definition from a line of text, a store that keeps rows, workers
-// that wait until the test finishes their task by name, a clock that the test moves, and a crash. After
-// every event the stored bytes of every touched run are folded and compared with the live run, and the
+// A small world for the engine's tests: a definition from a line of text, a store that keeps rows,
+// workers
+// that wait until the test finishes their task by name, a clock that the test moves, and a crash.
+// After
+// every event the stored bytes of every touched run are folded and compared with the live run, and
+// the
 // engine's invariants are checked. One test, one world; not for use outside tests.
 #pragma once
 
@@ -48,7 +51,7 @@ struct world {
   bool unchecked; // big runs: no invariants after every event
 };
 
-// --- definitions ------------------------------------------------------------------------------------
+// --- definitions ---------------------------------------------------------------------------------
 
 // "{concurrency=1,when_full=skip,output} a; b<a [once,retry=3]; c<a,b [map,parallel=2]"
 static inline uint64_t world__number(struct orr_slice text) {
@@ -175,7 +178,7 @@ static inline struct orr_def *world_def(const char *text) {
   return def;
 }
 
-// --- the world ----------------------------------------------------------------------------------------
+// --- the world -----------------------------------------------------------------------------------
 
 static inline void world_open(struct world *world, uint32_t slots) {
   memset(world, 0, sizeof(*world));
@@ -313,7 +316,7 @@ static inline void world_advance(struct world *world, uint64_t ms) {
   }
 }
 
-// --- what a test does -----------------------------------------------------------------------------------
+// --- what a test does ----------------------------------------------------------------------------
 
 static inline struct orr_event *world_submit_event(struct orr_def *def, const char *input,
                                                    uint32_t count) {
@@ -363,7 +366,8 @@ static inline bool world__task_is(const struct orr_task *task, const struct orr_
   return strcmp(text, what) == 0;
 }
 
-// The task of a run at a worker: "b", an item "m#3", "undo:b", "hook:b", "output!", "key!". NULL: none.
+// The task of a run at a worker: "b", an item "m#3", "undo:b", "hook:b", "output!", "key!". NULL:
+// none.
 static inline struct orr_task *world_find(struct world *world, struct orr_id id, const char *what) {
   for (uint32_t i = 0; i < world->tasks_len; i++)
     if (world__task_is(world->tasks[i], &id, what)) return world->tasks[i];
@@ -474,7 +478,7 @@ static inline void world_crash(struct world *world, bool known, bool backwards) 
   free(lost);
 }
 
-// --- what a test sees -------------------------------------------------------------------------------------
+// --- what a test sees ----------------------------------------------------------------------------
 
 static inline enum orr_step_status world__status(struct world *world, struct orr_id id,
                                                  const struct orr_unit *unit) {

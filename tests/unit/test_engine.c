@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Stories of the engine: a run's way from submission to its end. Every event is followed by a replay of
+// Stories of the engine: a run's way from submission to its end. Every event is followed by a
+// replay of
 // the stored bytes and a check of all invariants (tests/support/engine_world.h).
 #include "engine_world.h"
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Every DAG of up to 4 steps, under every rule, with every order of results and every outcome, against
-// a naive oracle that computes all statuses from the outcomes at once. And one DAG of 100,000 steps.
+// Every DAG of up to 4 steps, under every rule, with every order of results and every outcome,
+// against
+// a naive oracle that computes all statuses from the outcomes at once. And one DAG of 100,000
+// steps.
 #include "engine_world.h"
 
 struct shape {
@@ -71,8 +73,10 @@ static void check_end(struct world *w, struct orr_id id, const struct shape *sha
   assert_int_equal(run->status, failed ? ORR_RUN_FAILED : ORR_RUN_SUCCEEDED);
 }
 
-// Plays one run: at each turn the next digit of `order` says whose result comes. Advances `order` to
-// the next path (a mixed-radix counter whose radices are found on the way); false when all were played.
+// Plays one run: at each turn the next digit of `order` says whose result comes. Advances `order`
+// to
+// the next path (a mixed-radix counter whose radices are found on the way); false when all were
+// played.
 static bool play(struct world *w, struct orr_def *def, const struct shape *shape, uint32_t fails,
                  uint32_t *order, uint32_t *radix) {
   struct orr_id id = world_submit(w, def);

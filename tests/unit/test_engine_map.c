@@ -198,7 +198,7 @@ static void a_wide_map_finishes(void **state) {
   world_close(&w);
 }
 
-// --- children -----------------------------------------------------------------------------------------
+// --- children ------------------------------------------------------------------------------------
 
 static struct orr_id start_child(struct world *w, struct orr_id parent, const char *step,
                                  struct orr_def *def) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Random lives: random definitions, inputs, outcomes, controls, clock jumps, lost workers and crashes.
-// After every event the invariants hold and the stored bytes replay to the live run; in the end, with
+// Random lives: random definitions, inputs, outcomes, controls, clock jumps, lost workers and
+// crashes.
+// After every event the invariants hold and the stored bytes replay to the live run; in the end,
+// with
 // the faults off, every run is final. A failing seed is printed and can be given as an argument.
 #include "engine_world.h"
 
