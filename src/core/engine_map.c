@@ -17,7 +17,7 @@ void orr__map_fill(struct orr_engine *engine, struct orr_run *run, struct orr_ma
   uint32_t window = orr__map_window(run, map->step);
   while (map->open < window && map->next <= map->count) {
     struct orr_unit *item = &map->units[map->next++ - 1];
-    if (item->status != ORR_STEP_STATUS_PENDING) continue; // done or waiting, from before a recovery
+    if (item->status != ORR_STEP_STATUS_PENDING) continue; // from before a recovery
     map->open++;
     orr__unit_ready(engine, item);
   }
@@ -69,7 +69,7 @@ static void map_finish(struct orr_engine *engine, struct orr_unit *unit,
     end.status = ORR_STEP_STATUS_SUCCEEDED;
   } else {
     end.status = ORR_STEP_STATUS_FAILED;
-    orr__error_json(scratch, "limit", "the outputs of a map's items are larger than 64 MiB together");
+    orr__error_json(scratch, "limit", "the outputs of a map are larger than 64 MiB together");
   }
   end.value = orr_buf_slice(scratch);
   orr__unit_finish(engine, unit, &end);

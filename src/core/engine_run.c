@@ -39,7 +39,8 @@ struct orr_run *orr__run_create(struct orr_engine *engine, const struct orr__cre
   fact.created.idempotency_key = create->idempotency_key;
   fact.created.concurrency_key = key_from_input(def, create->input);
   fact.created.seed = orr_rng_next(&engine->rng);
-  if (def->timeout_ms > 0) fact.created.deadline_ms = engine->now.wall_ms + (int64_t)def->timeout_ms;
+  if (def->timeout_ms > 0)
+    fact.created.deadline_ms = engine->now.wall_ms + (int64_t)def->timeout_ms;
   if (create->parent != NULL) {
     fact.created.parent = create->parent->id;
     fact.created.parent_step = create->parent_step;

@@ -85,7 +85,7 @@ struct orr_run {
   uint32_t facts;            // number of facts applied
   uint32_t units_open;       // steps without a final status
   uint32_t recoveries;       // since the last progress
-  uint32_t active;           // units that may start or run: dependencies met, no outcome, not waiting
+  uint32_t active;           // units that may start or run: neither blocked, waiting nor final
   uint32_t waiting;          // units in status waiting or retrying
   uint32_t children_open;    // of them, those that wait for a child run
   uint32_t items_total, items_done; // over all expanded maps
@@ -95,7 +95,7 @@ struct orr_run {
   uint32_t failed_step, failed_item; // of the first failure; UINT32_MAX: none
   struct orr_unit *units;    // def->steps_len
   struct orr_map_items **maps; // def->steps_len entries once a map expanded, else NULL
-  struct orr_id *children;     // def->steps_len; the newest child run of each step, or zero; else NULL
+  struct orr_id *children;     // def->steps_len; each step's newest child run, or zero; else NULL
   struct orr_buf state;      // JSON object of ctx.state after all recorded writes; empty: {}
   // live, owned by the engine
   uint64_t handle;
@@ -104,7 +104,7 @@ struct orr_run {
   uint32_t tasks_open;       // attempts and other tasks in flight
   uint32_t attempts_open;    // of them, attempts of steps and items
   bool watched;              // NOTICE effects are wanted
-  struct orr_list fresh;     // units that may go on, put here by the fold and by timers; the engine drains it
+  struct orr_list fresh;     // units that may go on: filled by fold and timers, drained by the engine
   struct orr_list agenda;    // place in the engine's list of runs to decide about in this turn
   struct orr_list by_age;    // engine's list of all live runs, oldest first
   struct orr_list dirty;     // has facts not yet handed over in this turn

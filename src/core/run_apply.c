@@ -55,7 +55,8 @@ static void unit_leave(struct orr_run *run, struct orr_unit *unit) {
   orr_list_remove(&unit->ready);
 }
 
-static void unit_wait(struct orr_run *run, struct orr_unit *unit, uint8_t status, int64_t until_ms) {
+static void unit_wait(struct orr_run *run, struct orr_unit *unit, uint8_t status,
+                      int64_t until_ms) {
   unit_leave(run, unit);
   run->waiting++;
   unit->status = status;
@@ -289,7 +290,8 @@ static enum orr_status apply_expanded(struct orr_run *run, const struct orr_fact
     orr__run_map_free(map);
     return ORR_ERR_CORRUPT;
   }
-  if (run->maps == NULL) run->maps = orr_alloc(run->def->steps_len * sizeof(struct orr_map_items *));
+  if (run->maps == NULL)
+    run->maps = orr_alloc(run->def->steps_len * sizeof(struct orr_map_items *));
   run->maps[ref.step] = map;
   unit_leave(run, unit);
   unit->status = ORR_STEP_STATUS_RUNNING;

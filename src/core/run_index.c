@@ -15,7 +15,7 @@ void orr_run_index_free(struct orr_run_index *index) {
 
 static uint32_t hash_of(const struct orr_id *id) {
   uint64_t low;
-  memcpy(&low, id->bytes + 8, sizeof(low)); // the random half; ids of one millisecond count up in it
+  memcpy(&low, id->bytes + 8, sizeof(low)); // the random half
   low ^= low >> 32;
   low *= UINT64_C(0x9e3779b97f4a7c15);
   return (uint32_t)(low >> 32);

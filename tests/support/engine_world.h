@@ -94,7 +94,8 @@ static inline void world__step_options(struct orr_step_def *step, struct orr_sli
     bool known = true;
     if (world__is(name, "retry")) step->retry.attempts = (uint32_t)world__number(value);
     else if (world__is(name, "delay")) step->retry.delay_ms = world__number(value);
-    else if (world__is(name, "backoff")) step->retry.backoff_permille = (uint32_t)world__number(value);
+    else if (world__is(name, "backoff"))
+      step->retry.backoff_permille = (uint32_t)world__number(value);
     else if (world__is(name, "jitter")) step->retry.jitter = true;
     else if (world__is(name, "timeout")) step->timeout_ms = world__number(value);
     else if (world__is(name, "priority")) step->priority = (uint8_t)world__number(value);
@@ -121,7 +122,8 @@ static inline void world__head_options(struct orr_def *head, struct orr_slice op
   struct orr_slice name, value;
   while (world__option(&options, &name, &value)) {
     if (world__is(name, "concurrency")) head->concurrency = (uint32_t)world__number(value);
-    else if (world__is(name, "when_full")) assert_true(orr_when_full_parse(value, &head->when_full));
+    else if (world__is(name, "when_full"))
+      assert_true(orr_when_full_parse(value, &head->when_full));
     else if (world__is(name, "key")) head->concurrency_key_path = value;
     else if (world__is(name, "key_function")) head->concurrency_key_function = true;
     else if (world__is(name, "active")) head->concurrency_active = true;

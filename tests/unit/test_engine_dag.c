@@ -152,7 +152,7 @@ static struct orr_def *ladder(uint32_t steps) {
     snprintf(name, sizeof(name), "s%u", i);
     struct orr_step_def step = {.name = name, .kind = ORR_STEP_LUA, .retry = {.attempts = 1}};
     orr_def_builder_step(builder, &step);
-    for (uint32_t back = 1; back <= 100 && i >= back; back += 99) { // on the one before, and 100 before
+    for (uint32_t back = 1; back <= 100 && i >= back; back += 99) { // and 100 before
       snprintf(name, sizeof(name), "s%u", i - back);
       orr_def_builder_after(builder, i, orr_slice_text(name));
     }

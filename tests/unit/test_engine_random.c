@@ -44,7 +44,8 @@ static void def_text(struct life *life, char *text, size_t size) {
       separator = ",";
     }
     len += (size_t)snprintf(text + len, size - len,
-                            " [%s%s%s%s%sretry=%u,delay=20,backoff=2000,jitter,priority=%u,rule=%s]; ",
+                            " [%s%s%s%s%sretry=%u,delay=20,backoff=2000,jitter,"
+                            "priority=%u,rule=%s]; ",
                             KINDS[below(life, 10)], chance(life, 25) ? "undo," : "",
                             chance(life, 20) ? "on_success,on_failure,on_retry," : "",
                             chance(life, 30) ? "timeout=40," : "",
