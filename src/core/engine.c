@@ -34,6 +34,7 @@ static void run_object_free(struct orr_run *run) {
   if (extra != NULL) {
     free(extra->undo);
     free(extra->hooks);
+    free(extra->awaits);
     free(extra);
   }
   orr_run_free(run);
@@ -165,6 +166,7 @@ static void apply(struct orr_engine *engine, struct orr_event *event) {
   case ORR_EVENT_PAUSE:
   case ORR_EVENT_RESUME: orr__control(engine, event); break;
   case ORR_EVENT_GET: orr__query_get(engine, event); break;
+  case ORR_EVENT_AWAIT: orr__query_await(engine, event); break;
   case ORR_EVENT_LIST: orr__query_list(engine, event); break;
   case ORR_EVENT_FETCH: orr__query_fetch(engine, event); break;
   case ORR_EVENT_WATCH: watch(engine, event); break;

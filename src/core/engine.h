@@ -161,6 +161,7 @@ enum orr_event_type {
   ORR_EVENT_PAUSE,
   ORR_EVENT_RESUME,
   ORR_EVENT_GET,
+  ORR_EVENT_AWAIT,    // as GET, but answered when the run is final (at once if it is)
   ORR_EVENT_LIST,
   ORR_EVENT_FETCH,    // a result of an ancestor that did not travel with the task
   ORR_EVENT_WATCH,    // NOTICE effects for this run, or for all when id is zero; until WATCH off
@@ -187,7 +188,7 @@ struct orr_event {
     } submit;
     struct { struct orr_task *task; } result; // taken over
     struct { struct orr_id id; char reason[160]; } control; // CANCEL, PAUSE, RESUME
-    struct { struct orr_id id; } get;
+    struct { struct orr_id id; } get; // GET, AWAIT
     struct {
       struct orr_id before; // zero: from the newest
       uint32_t limit;

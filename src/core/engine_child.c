@@ -9,7 +9,7 @@
 static void start_failed(struct orr_engine *engine, struct orr_unit *unit,
                          const struct orr_task *task, const char *code, const char *message) {
   struct orr_buf error = ORR_BUF_INIT;
-  orr__error_json(&error, code, message);
+  orr__error_make(&error, code, message);
   struct orr__attempt_end end = {.status = ORR_STEP_STATUS_FAILED,
                                  .started_ms = task->started_ms,
                                  .finished_ms = engine->now.wall_ms,

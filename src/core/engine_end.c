@@ -10,7 +10,7 @@
 
 // --- errors as JSON ------------------------------------------------------------------------------
 
-void orr__error_json(struct orr_buf *out, const char *code, const char *message) {
+void orr__error_make(struct orr_buf *out, const char *code, const char *message) {
   orr_buf_text(out, "{\"message\":");
   orr_json_string(out, orr_slice_text(message));
   orr_buf_text(out, ",\"code\":");
@@ -164,7 +164,7 @@ void orr__end_job_result(struct orr_engine *engine, struct orr_run *run, struct 
     if (succeeded)
       orr_buf_text(&made, "null");
     else
-      orr__error_json(&made, "failed", "the worker gave no reason");
+      orr__error_make(&made, "failed", "the worker gave no reason");
     value = orr_buf_slice(&made);
   }
   if (task->op == ORR_OP_KEY)
@@ -216,10 +216,10 @@ static void sinks_output(const struct orr_run *run, struct orr_buf *out) {
 
 static void failure_of(const struct orr_run *run, struct orr_buf *out) {
   if (run->timed_out) {
-    orr__error_json(out, "timeout", "the run took longer than its timeout");
+    orr__error_make(out, "timeout", "the run took longer than its timeout");
   } else if (run->cancel_asked) {
     char *reason = orr_slice_strdup(orr_run_bytes(run, run->cancel_reason));
-    orr__error_json(out, "cancelled", reason[0] != '\0' ? reason : "cancelled");
+    orr__error_make(out, "cancelled", reason[0] != '\0' ? reason : "cancelled");
     free(reason);
   } else if (run->failed_step != UINT32_MAX) {
     const struct orr_unit *unit =

@@ -31,6 +31,8 @@ struct orr__extra { // of the few runs that need it, behind run->children_live
   uint32_t undo_attempt;  // failed ones of the step in turn
   uint64_t *hooks;        // serials of open hooks
   uint32_t hooks_len, hooks_cap;
+  struct orr_reply_to *awaits; // who asked to hear of the end; answered by orr__run_finish
+  uint32_t awaits_len;
 };
 
 struct orr__key { // an idempotency key
@@ -115,7 +117,7 @@ void orr__end(struct orr_engine *engine, struct orr_run *run);
 void orr__end_job_result(struct orr_engine *engine, struct orr_run *run, struct orr_task *task);
 void orr__end_job_timer(struct orr_engine *engine, struct orr__extra *extra);
 void orr__error_step(struct orr_buf *out, const char *step, uint32_t item, struct orr_slice error);
-void orr__error_json(struct orr_buf *out, const char *code, const char *message);
+void orr__error_make(struct orr_buf *out, const char *code, const char *message);
 // engine_job.c
 struct orr_task *orr__task_make(struct orr_engine *engine, struct orr_run *run,
                                 enum orr_task_op op, struct orr_unit *unit,
@@ -175,6 +177,8 @@ void orr__run_pause(struct orr_engine *engine, struct orr_run *run, const char *
 // engine_query.c
 enum orr_run_status orr__run_status(const struct orr_run *run);
 enum orr_step_status orr__unit_status(const struct orr_unit *unit);
+void orr__query_await(struct orr_engine *engine, struct orr_event *event);
+void orr__awaits_answer(struct orr_engine *engine, struct orr_run *run); // the run is final now
 void orr__query_get(struct orr_engine *engine, struct orr_event *event);
 void orr__query_list(struct orr_engine *engine, struct orr_event *event);
 void orr__query_fetch(struct orr_engine *engine, struct orr_event *event);

@@ -64,12 +64,12 @@ static void map_finish(struct orr_engine *engine, struct orr_unit *unit,
     orr__error_step(scratch, NULL, failed->item, orr_run_bytes(run, failed->value));
   } else if (first_with(map, ORR_STEP_STATUS_CANCELLED) != NULL) {
     end.status = ORR_STEP_STATUS_CANCELLED;
-    orr__error_json(scratch, "cancelled", "cancelled");
+    orr__error_make(scratch, "cancelled", "cancelled");
   } else if (join_outputs(run, map, scratch)) {
     end.status = ORR_STEP_STATUS_SUCCEEDED;
   } else {
     end.status = ORR_STEP_STATUS_FAILED;
-    orr__error_json(scratch, "limit", "the outputs of a map are larger than 64 MiB together");
+    orr__error_make(scratch, "limit", "the outputs of a map are larger than 64 MiB together");
   }
   end.value = orr_buf_slice(scratch);
   orr__unit_finish(engine, unit, &end);

@@ -51,18 +51,39 @@ static void reasons_fill(const struct orr_engine *engine, struct orr_reply *repl
   reply->reasons_len = reasons.len;
 }
 
-void orr__query_get(struct orr_engine *engine, struct orr_event *event) {
-  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
-  if (run == NULL) {
-    orr__reply(engine, event->reply_to, ORR_ERR_NOT_FOUND, "no such run");
-    return;
-  }
-  struct orr_reply *reply = orr__reply(engine, event->reply_to, ORR_OK, NULL);
+static void run_answer(struct orr_engine *engine, struct orr_run *run, struct orr_reply_to to) {
+  struct orr_reply *reply = orr__reply(engine, to, ORR_OK, NULL);
   reply->def = orr_def_ref(run->def);
   reply->journal = orr_blob_new(orr_buf_slice(&run->journal));
   reply->run_status = orr__run_status(run);
   attempts_fill(reply, run);
   reasons_fill(engine, reply, run);
+}
+
+void orr__query_get(struct orr_engine *engine, struct orr_event *event) {
+  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
+  if (run != NULL)
+    run_answer(engine, run, event->reply_to);
+  else
+    orr__reply(engine, event->reply_to, ORR_ERR_NOT_FOUND, "no such run");
+}
+
+void orr__query_await(struct orr_engine *engine, struct orr_event *event) {
+  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
+  if (run == NULL || orr_run_status_final(run->status)) {
+    orr__query_get(engine, event);
+    return;
+  }
+  struct orr__extra *extra = orr__extra_of(run);
+  extra->awaits = orr_realloc(extra->awaits, (extra->awaits_len + 1) * sizeof(*extra->awaits));
+  extra->awaits[extra->awaits_len++] = event->reply_to;
+}
+
+void orr__awaits_answer(struct orr_engine *engine, struct orr_run *run) {
+  struct orr__extra *extra = run->children_live;
+  if (extra == NULL) return;
+  for (uint32_t i = 0; i < extra->awaits_len; i++) run_answer(engine, run, extra->awaits[i]);
+  extra->awaits_len = 0;
 }
 
 // --- lists ---------------------------------------------------------------------------------------

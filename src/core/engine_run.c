@@ -89,7 +89,7 @@ void orr__gates_open(struct orr_engine *engine) {
 static void gate_refuse(struct orr_engine *engine, struct orr_run *run, enum orr_run_status status,
                         const char *code, const char *message) {
   struct orr_buf error = ORR_BUF_INIT;
-  orr__error_json(&error, code, message);
+  orr__error_make(&error, code, message);
   orr__run_finish(engine, run, status, orr_slice_of(NULL, 0), orr_buf_slice(&error));
   orr_buf_free(&error);
 }
@@ -220,6 +220,7 @@ void orr__run_finish(struct orr_engine *engine, struct orr_run *run, enum orr_ru
   engine->live--;
   engine->ungathered++;
   orr__notice(engine, run, NULL);
+  orr__awaits_answer(engine, run);
   struct orr_gate *gate = orr_gate_leave(&engine->gates, run);
   if (gate != NULL) orr__gate_pump(engine, gate);
   if (!orr_id_is_zero(&run->parent)) orr__child_done(engine, run);

@@ -138,7 +138,7 @@ void orr__unit_fail(struct orr_engine *engine, struct orr_unit *unit,
 static void fail_with(struct orr_engine *engine, struct orr_unit *unit,
                       struct orr__attempt_end *end, const char *code, const char *message) {
   struct orr_buf error = ORR_BUF_INIT;
-  orr__error_json(&error, code, message);
+  orr__error_make(&error, code, message);
   end->status = ORR_STEP_STATUS_FAILED;
   end->value = orr_buf_slice(&error);
   orr__unit_fail(engine, unit, end);

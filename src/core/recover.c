@@ -21,7 +21,7 @@ static bool interrupted(const struct orr_unit *unit) {
 
 static void unit_interrupt(struct orr_engine *engine, struct orr_unit *unit) {
   struct orr_buf error = ORR_BUF_INIT;
-  orr__error_json(&error, "interrupted",
+  orr__error_make(&error, "interrupted",
                   "the engine stopped while this `once` step ran; whether it finished is unknown");
   struct orr__attempt_end end = {.status = ORR_STEP_STATUS_FAILED,
                                  .flags = ORR_FINISHED_INTERRUPTED,

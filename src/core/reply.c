@@ -48,6 +48,7 @@ void orr_event_free(struct orr_event *event) {
   case ORR_EVENT_PAUSE:
   case ORR_EVENT_RESUME:
   case ORR_EVENT_GET:
+  case ORR_EVENT_AWAIT:
   case ORR_EVENT_LIST:
   case ORR_EVENT_FETCH:
   case ORR_EVENT_WATCH:

@@ -253,8 +253,33 @@ static void a_step_can_fetch_what_did_not_travel(void **state) {
   world_close(&w);
 }
 
+static void who_awaits_a_run_is_answered_when_it_is_final_and_not_before(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 2);
+  struct orr_def *def = world_def("a; b<a");
+  struct orr_id id = world_submit(&w, def);
+  struct orr_reply *before = w.reply;
+  struct orr_event *event = orr_event_new(ORR_EVENT_AWAIT);
+  event->get.id = id;
+  world_apply(&w, event);
+  assert_ptr_equal(w.reply, before);
+  world_ok(&w, id, "a", "1");
+  assert_ptr_equal(w.reply, before);
+  world_ok(&w, id, "b", "2");
+  assert_ptr_not_equal(w.reply, before);
+  assert_int_equal(w.reply->run_status, ORR_RUN_SUCCEEDED);
+  event = orr_event_new(ORR_EVENT_AWAIT); // it is final now: answered at once
+  event->get.id = id;
+  world_apply(&w, event);
+  assert_int_equal(w.reply->run_status, ORR_RUN_SUCCEEDED);
+  orr_def_unref(def);
+  world_close(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(who_awaits_a_run_is_answered_when_it_is_final_and_not_before),
       cmocka_unit_test(after_a_cancel_nothing_new_starts),
       cmocka_unit_test(an_attempt_that_ignores_a_cancel_is_given_up_after_its_grace),
       cmocka_unit_test(a_cancel_ends_waits_at_once),
