@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The host: its life, its doors for other threads, and the engine thread's loop. One turn: take all mail,
-// apply it, tick if a timer is due, take the outbox, send it towards disk, perform what is
-// committed, sleep. Only the engine thread calls the core once orr_host_start has returned.
+// The host: its life, its doors for other threads, and the engine's turns. One turn: take all mail, apply it,
+// tick if a timer is due, take the outbox, send it towards disk, perform what is committed. Turns are the
+// engine thread's, but a worker that hands over its last results, with nothing else to do, runs the turn
+// itself: its successor starts without a wake-up across cores. Only the holder of the role calls the core.
 #include "io/host_internal.h"
 
 #include "base/check.h"
 #include "core/wheel.h"
 
 #include <linux/futex.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -22,6 +24,8 @@ struct orr_host *orr_host_new(const struct orr_host_options *options) {
   orr_inbox_init(&host->inbox);
   orr_inbox_init(&host->writer);
   host->job.control.type = ORR__CONTROL_JOB;
+  pthread_mutex_init(&host->role, NULL);
+  host->spare = orr__batch_get(host);
   return host;
 }
 
@@ -111,15 +115,17 @@ static void update_counts(struct orr_host *host) {
                         memory_order_relaxed);
 }
 
-static void turn(struct orr_host *host, const struct orr_now *now) {
+// `own`: results of the worker that runs the turn, or NULL.
+static void turn(struct orr_host *host, const struct orr_now *now, struct orr_link *own) {
   struct orr_link *control = orr_inbox_take(&host->inbox, ORR__LANE_CONTROL);
   struct orr_link *results = orr_inbox_take(&host->inbox, ORR__LANE_RESULTS);
   struct orr_link *events = orr_inbox_take(&host->inbox, ORR__LANE_EVENTS);
-  if (results != NULL || events != NULL) host->gather_since_ms = now->mono_ms;
+  if (results != NULL || own != NULL || events != NULL) host->gather_since_ms = now->mono_ms;
   host->spare->origin = UINT32_MAX;
   take_control(host, now, control);
   orr__host_flush(host); // work for the workers before our own
   take_results(host, now, results);
+  take_results(host, now, own);
   take_events(host, now, events);
   if (!atomic_load_explicit(&host->failed, memory_order_relaxed)) {
     if (now->mono_ms >= orr_engine_next_deadline(host->engine)) orr_engine_tick(host->engine, now);
@@ -140,7 +146,8 @@ static bool stopped(const struct orr_host *host, const struct orr_now *now) {
   return orr_engine_in_flight(host->engine) == 0 && host->gather_len == 0 && host->puts_head == NULL;
 }
 
-static uint64_t wait_us(const struct orr_host *host, const struct orr_now *now) {
+// When the next turn is due without mail; UINT64_MAX: never.
+static uint64_t next_turn_ms(const struct orr_host *host) {
   uint64_t deadline = orr__host_pump_deadline(host);
   if (!atomic_load_explicit(&host->failed, memory_order_relaxed)) {
     uint64_t next = orr_engine_next_deadline(host->engine);
@@ -148,21 +155,64 @@ static uint64_t wait_us(const struct orr_host *host, const struct orr_now *now) 
   }
   if (host->stopping && !host->writer_busy && host->stop_deadline_ms < deadline)
     deadline = host->stop_deadline_ms;
-  if (deadline == UINT64_MAX) return UINT64_MAX;
-  return deadline > now->mono_ms ? (deadline - now->mono_ms) * 1000 : 0;
+  return deadline;
 }
 
 static void *engine_main(void *context) {
   struct orr_host *host = context;
-  host->spare = orr__batch_get(host);
   for (;;) {
+    atomic_store(&host->sleeps_until_ms, 0);
+    pthread_mutex_lock(&host->role);
     struct orr_now now = orr_clock_now();
-    turn(host, &now);
-    if (stopped(host, &now)) break;
-    uint64_t timeout_us = wait_us(host, &now);
-    if (timeout_us > 0) orr_inbox_wait(&host->inbox, timeout_us);
+    turn(host, &now, NULL);
+    host->ended = stopped(host, &now);
+    bool ended = host->ended;
+    uint64_t next_ms = next_turn_ms(host);
+    // Under the role, so that a worker's turn from here on sees until when we sleep.
+    atomic_store(&host->sleeps_until_ms, next_ms);
+    pthread_mutex_unlock(&host->role);
+    if (ended) break;
+    if (next_ms == UINT64_MAX)
+      orr_inbox_wait(&host->inbox, UINT64_MAX);
+    else if (next_ms > now.mono_ms)
+      orr_inbox_wait(&host->inbox, (next_ms - now.mono_ms) * 1000);
   }
   return NULL;
+}
+
+// --- a worker's turn ------------------------------------------------------------------------------
+
+// With other attempts at the worker it has better things to do than to wait for a disk.
+static bool last_results(const struct orr_host *host, const struct orr_link *first) {
+  uint32_t n = 0;
+  for (const struct orr_link *link = first; link != NULL && n <= ORR_INLINE_ROWS_MAX; link = link->next)
+    n++;
+  const struct orr_task *task = ORR_CONTAINER_OF(first, const struct orr_task, link);
+  return n <= ORR_INLINE_ROWS_MAX && host->workers[task->worker].open == n;
+}
+
+static bool run_turn(struct orr_host *host, struct orr_link *first) {
+  if (pthread_mutex_trylock(&host->role) != 0) return false;
+  if (host->stopping || host->ended || host->writer_busy || !last_results(host, first)) {
+    pthread_mutex_unlock(&host->role);
+    return false;
+  }
+  // A signal meant for this thread's scripts must not interrupt a write to disk.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  struct orr_now now = orr_clock_now();
+  turn(host, &now, first);
+  bool wake = next_turn_ms(host) < atomic_load(&host->sleeps_until_ms);
+  pthread_mutex_unlock(&host->role);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (wake) orr_inbox_wake(&host->inbox); // its alarm is set too late
+  return true;
+}
+
+void orr_host_results(struct orr_host *host, struct orr_link *first, struct orr_link *last) {
+  last->next = NULL;
+  if (!run_turn(host, first)) orr_inbox_push(&host->inbox, ORR__LANE_RESULTS, first, last);
 }
 
 // --- start and stop -------------------------------------------------------------------------------
@@ -233,6 +283,7 @@ void orr_host_free(struct orr_host *host) {
   orr_in_flight_close(host->in_flight);
   orr_inbox_close(&host->inbox);
   orr_inbox_close(&host->writer);
+  pthread_mutex_destroy(&host->role);
   free(host->job.outboxes);
   free(host->job.runs);
   free(host->gather);
@@ -249,10 +300,6 @@ void orr_host_send(struct orr_host *host, struct orr_event *event) {
     return;
   }
   orr_inbox_push(&host->inbox, ORR__LANE_EVENTS, &event->link, &event->link);
-}
-
-void orr_host_results(struct orr_host *host, struct orr_link *first, struct orr_link *last) {
-  orr_inbox_push(&host->inbox, ORR__LANE_RESULTS, first, last);
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_us) {

@@ -4,7 +4,8 @@
 // is committed inline when nothing is at the writer and syncs are quick; else the writer thread takes
 // everything present, one commit in flight while the next gathers. The connection is owned by whichever
 // of the two is committing; ownership passes through their inboxes. Gathering runs on the writer when it
-// has nothing to commit. The engine thread alone touches the core.
+// has nothing to commit. Being the engine is a role under a lock: the engine thread has it, and a worker
+// that hands over its last few results, with nothing else open, takes it for that one turn.
 #pragma once
 
 #include "core/engine.h"
@@ -13,7 +14,8 @@
 
 struct orr_host;
 
-// Receives replies, on the engine's thread; must not block. Frees the reply when done with it.
+// Receives replies from whoever runs the engine's turn: the engine thread, or a worker inside its own
+// orr_host_results. One at a time; must not block nor call the host. Frees the reply when done with it.
 struct orr_port {
   void (*deliver)(struct orr_port *port, struct orr_reply *reply);
 };
@@ -48,10 +50,10 @@ struct orr_host_options {
   struct orr_def *(*find_def)(void *context, const struct orr_digest *generation,
                               struct orr_slice pipeline);
   void *find_def_context;
-  // Engine thread; must be quick. May be NULL.
+  // As a port's deliver: whoever runs the turn, one at a time; must be quick. May be NULL.
   void (*notice)(void *context, const struct orr_notice *notice);
   void *notice_context;
-  // A commit failed: nothing is acknowledged any more. Called once on the engine thread; the process
+  // A commit failed: nothing is acknowledged any more. Called once, like notice; the process
   // should exit 1 soon. `text` says what and where.
   void (*failed)(void *context, const char *text);
   void *failed_context;
@@ -64,7 +66,8 @@ uint32_t orr_host_add_worker(struct orr_host *host, struct orr_inbox *inbox);
 enum orr_status orr_host_start(struct orr_host *host, uint32_t *recovered);
 // Any thread. Takes the event over. Replies go to reply_to.port (struct orr_port) when that is not NULL.
 void orr_host_send(struct orr_host *host, struct orr_event *event);
-// Any thread (workers): chain of finished tasks.
+// The worker that the tasks were given to: chain of finished tasks. May run the engine's turn, and then
+// push the next tasks to this worker's own inbox before it returns.
 void orr_host_results(struct orr_host *host, struct orr_link *first, struct orr_link *last);
 // Puts a generation's blobs into the store on the thread that owns the connection; waits for the commit.
 enum orr_status orr_host_put_generation(struct orr_host *host, const struct orr_digest *generation,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the host's files share. Three threads meet here: the engine thread owns everything but what is marked
-// otherwise; the writer thread owns the store's connection and `job` from the moment it is sent until
-// it comes back; any thread may push to the inbox and read the atomics.
+// What the host's files share. Being the engine is a role: whoever holds `role` owns everything but what is
+// marked otherwise. Mostly that is the engine thread; a worker about to go idle takes it for one turn. The
+// writer thread owns the store's connection and `job` from the moment it is sent until it comes back.
+// Any thread may push to the inbox and read the atomics.
 #pragma once
 
 #include "io/host.h"
@@ -89,6 +90,8 @@ struct orr_host {
   struct orr_inbox inbox;  // any thread pushes
   struct orr_inbox writer; // engine thread pushes
   pthread_t engine_thread, writer_thread;
+  pthread_mutex_t role;
+  _Atomic uint64_t sleeps_until_ms; // of the engine thread; 0 while it is awake
   bool started;
   struct orr__worker workers[ORR_WORKERS_MAX];
   uint32_t workers_len, next_worker;
@@ -118,6 +121,7 @@ struct orr_host {
   char failure[600];
   _Atomic uint64_t stop_wait_ms;
   uint64_t stop_deadline_ms;
+  bool ended; // the engine thread has left its loop
   _Atomic bool commit_waiting; // tells a gathering writer to give way
   _Atomic bool closed;         // the engine thread has ended
   // counts, written by the engine thread

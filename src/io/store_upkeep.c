@@ -8,8 +8,10 @@
 #include "base/check.h"
 #include "base/clock.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define MOVE_BYTES_MAX (2 * 1024 * 1024) // journal read by one call
 #define EXPIRE_EVERY_MS 60000
@@ -178,8 +180,33 @@ bool orr_store_pressed(const struct orr_store *store) {
   return (uint64_t)(store->wal_pages - store->wal_checkpointed) * 4096 >= ORR__CHECKPOINT_BYTES;
 }
 
-static bool idle(const struct orr_store *store) {
-  return orr_clock_mono_us() - store->last_commit_mono_us >= ORR__CHECKPOINT_IDLE_MS * 1000;
+static bool quiet(const struct orr_store *store) {
+  bool large = store->wal_pages - store->wal_checkpointed >= ORR__CHECKPOINT_WORTH_PAGES;
+  uint64_t since_us = orr_clock_mono_us() - store->last_commit_mono_us;
+  return since_us >= (large ? ORR__CHECKPOINT_IDLE_MS : ORR__CHECKPOINT_QUIET_MS) * 1000u;
+}
+
+bool orr__store_wal_short(const struct orr_store *store) {
+  uint64_t used = (uint64_t)store->wal_pages * (4096 + 24) + 32;
+  return store->durability == ORR_DURABLE_FULL && used + ORR__WAL_ROOM_BYTES / 2 > store->wal_bytes &&
+         store->wal_bytes < ORR__WAL_ROOM_MAX_BYTES;
+}
+
+void orr__store_wal_room(struct orr_store *store) {
+  static const uint8_t zeros[65536];
+  struct orr_buf name = ORR_BUF_INIT;
+  orr_buf_printf(&name, "%s-wal", store->path);
+  int fd = open(orr_buf_cstr(&name), O_WRONLY | O_CLOEXEC);
+  orr_buf_free(&name);
+  store->wal_bytes = ORR__WAL_ROOM_MAX_BYTES; // unless it works, it is not tried again
+  if (fd < 0) return;
+  off_t end = lseek(fd, 0, SEEK_END);
+  ssize_t written = 0;
+  for (size_t more = 0; end >= 0 && more < ORR__WAL_ROOM_BYTES && written >= 0; more += sizeof zeros)
+    written = pwrite(fd, zeros, sizeof zeros, end + (off_t)more);
+  if (end >= 0 && written == sizeof zeros && fdatasync(fd) == 0)
+    store->wal_bytes = (uint64_t)end + ORR__WAL_ROOM_BYTES;
+  close(fd);
 }
 
 // One piece of work. Sets *more if there is more to do; false on a failure.
@@ -196,7 +223,8 @@ static bool upkeep(struct orr_store *store, int64_t wall_ms, bool *more) {
     return true;
   }
   if (store->wal_pages > store->wal_checkpointed) {
-    if (idle(store)) return checkpoint(store);
+    if (quiet(store)) return checkpoint(store);
+    if (orr__store_wal_short(store)) orr__store_wal_room(store);
     return true; // asked again after a while, it will be
   }
   *more = false;
