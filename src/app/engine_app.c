@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "server/pipelines_json.h"
+#include "server/pipelines_json.h"
 #include "server/server.h"
 
 #include <errno.h>

@@ -65,6 +65,7 @@
 #define ORR_HTTP_URL_BYTES_MAX 4096u
 #define ORR_HTTP_HEAD_BYTES_MAX 16384
 #define ORR_HTTP_DEADLINE_MS 30000u
+#define ORR_HTTP_WAIT_MS_MAX 300000u // execute?wait=
 #define ORR_LIST_LIMIT_DEFAULT 50u
 #define ORR_LIST_LIMIT_MAX 500u
 #define ORR_RUN_STEPS_INLINE_MAX 1000u // steps shown in a run; more are paged

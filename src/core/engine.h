@@ -146,6 +146,7 @@ struct orr_reply { // heap; whoever receives it frees it
   // LIST: newest first
   struct orr_run_summary *runs;
   uint32_t runs_len;
+  // AWAIT: run_status, one summary in `runs`, and the output or the error in `value`
   // FETCH: status of the step (value may be NULL)
   uint8_t step_status;
   struct orr_blob *value;
@@ -161,7 +162,7 @@ enum orr_event_type {
   ORR_EVENT_PAUSE,
   ORR_EVENT_RESUME,
   ORR_EVENT_GET,
-  ORR_EVENT_AWAIT,    // as GET, but answered when the run is final (at once if it is)
+  ORR_EVENT_AWAIT,    // the end of a run: answered when it is final (at once if it is)
   ORR_EVENT_LIST,
   ORR_EVENT_FETCH,    // a result of an ancestor that did not travel with the task
   ORR_EVENT_WATCH,    // NOTICE effects for this run, or for all when id is zero; until WATCH off

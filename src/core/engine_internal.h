@@ -178,7 +178,7 @@ void orr__run_pause(struct orr_engine *engine, struct orr_run *run, const char *
 enum orr_run_status orr__run_status(const struct orr_run *run);
 enum orr_step_status orr__unit_status(const struct orr_unit *unit);
 void orr__query_await(struct orr_engine *engine, struct orr_event *event);
-void orr__awaits_answer(struct orr_engine *engine, struct orr_run *run); // the run is final now
+void orr__awaits_answer(struct orr_engine *engine, const struct orr_run *run); // the run is final now
 void orr__query_get(struct orr_engine *engine, struct orr_event *event);
 void orr__query_list(struct orr_engine *engine, struct orr_event *event);
 void orr__query_fetch(struct orr_engine *engine, struct orr_event *event);

@@ -51,39 +51,18 @@ static void reasons_fill(const struct orr_engine *engine, struct orr_reply *repl
   reply->reasons_len = reasons.len;
 }
 
-static void run_answer(struct orr_engine *engine, struct orr_run *run, struct orr_reply_to to) {
-  struct orr_reply *reply = orr__reply(engine, to, ORR_OK, NULL);
+void orr__query_get(struct orr_engine *engine, struct orr_event *event) {
+  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
+  if (run == NULL) {
+    orr__reply(engine, event->reply_to, ORR_ERR_NOT_FOUND, "no such run");
+    return;
+  }
+  struct orr_reply *reply = orr__reply(engine, event->reply_to, ORR_OK, NULL);
   reply->def = orr_def_ref(run->def);
   reply->journal = orr_blob_new(orr_buf_slice(&run->journal));
   reply->run_status = orr__run_status(run);
   attempts_fill(reply, run);
   reasons_fill(engine, reply, run);
-}
-
-void orr__query_get(struct orr_engine *engine, struct orr_event *event) {
-  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
-  if (run != NULL)
-    run_answer(engine, run, event->reply_to);
-  else
-    orr__reply(engine, event->reply_to, ORR_ERR_NOT_FOUND, "no such run");
-}
-
-void orr__query_await(struct orr_engine *engine, struct orr_event *event) {
-  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
-  if (run == NULL || orr_run_status_final(run->status)) {
-    orr__query_get(engine, event);
-    return;
-  }
-  struct orr__extra *extra = orr__extra_of(run);
-  extra->awaits = orr_realloc(extra->awaits, (extra->awaits_len + 1) * sizeof(*extra->awaits));
-  extra->awaits[extra->awaits_len++] = event->reply_to;
-}
-
-void orr__awaits_answer(struct orr_engine *engine, struct orr_run *run) {
-  struct orr__extra *extra = run->children_live;
-  if (extra == NULL) return;
-  for (uint32_t i = 0; i < extra->awaits_len; i++) run_answer(engine, run, extra->awaits[i]);
-  extra->awaits_len = 0;
 }
 
 // --- lists ---------------------------------------------------------------------------------------
@@ -116,6 +95,41 @@ static void summary_fill(const struct orr_run *run, struct orr_run_summary *summ
   if (len > 0) memcpy(summary->trigger, trigger.data, len);
   summary_error(run, summary->error, sizeof(summary->error));
 }
+
+// --- the end of a run ----------------------------------------------------------------------------------
+
+static void end_answer(struct orr_engine *engine, const struct orr_run *run, struct orr_reply_to to) {
+  struct orr_reply *reply = orr__reply(engine, to, ORR_OK, NULL);
+  bool succeeded = run->status == ORR_RUN_SUCCEEDED;
+  reply->run_status = (enum orr_run_status)run->status;
+  reply->value = orr_blob_new(orr_run_bytes(run, succeeded ? run->output : run->error));
+  reply->runs = orr_alloc(sizeof(*reply->runs));
+  reply->runs_len = 1;
+  summary_fill(run, &reply->runs[0]);
+}
+
+void orr__query_await(struct orr_engine *engine, struct orr_event *event) {
+  struct orr_run *run = orr_run_index_find(&engine->index, &event->get.id);
+  if (run == NULL) {
+    orr__reply(engine, event->reply_to, ORR_ERR_NOT_FOUND, "no such run");
+  } else if (orr_run_status_final(run->status)) {
+    end_answer(engine, run, event->reply_to);
+  } else {
+    struct orr__extra *extra = orr__extra_of(run);
+    extra->awaits =
+        orr_realloc(extra->awaits, (extra->awaits_len + 1) * sizeof(*extra->awaits));
+    extra->awaits[extra->awaits_len++] = event->reply_to;
+  }
+}
+
+void orr__awaits_answer(struct orr_engine *engine, const struct orr_run *run) {
+  struct orr__extra *extra = run->children_live;
+  if (extra == NULL) return;
+  for (uint32_t i = 0; i < extra->awaits_len; i++) end_answer(engine, run, extra->awaits[i]);
+  extra->awaits_len = 0;
+}
+
+// --- lists ---------------------------------------------------------------------------------------------
 
 // Where the walk from new to old begins: at the run before the cursor, found by id if it is live.
 static struct orr_list *list_from(struct orr_engine *engine, const struct orr_id *before) {

@@ -7,6 +7,7 @@
 #include "io/host.h"
 #include "script/generation.h"
 #include "script/worker.h"
+#include "server/await.h"
 #include "server/execute.h"
 #include "server/router.h"
 
@@ -231,7 +232,13 @@ static void execute(const struct orr_server_options *options, const struct orr_e
   };
   bool existing = false;
   struct orr_id id;
+  uint64_t wait_ms;
+  if (orr_await_parse(exchange->line->query, &wait_ms) != ORR_OK) {
+    orr_problem_answer(answer, 400, "wait takes a duration such as 30s", none);
+    return;
+  }
   orr_execute_answer(&call, answer, &existing, &id);
+  if (answer->status == 202 && wait_ms > 0 && !existing) orr_await_answer(options->host, &id, wait_ms, answer);
   if (existing) {
     orr_buf_text(&answer->headers, "Idempotency-Replayed: true\r\n");
     known_run(options, exchange, &id);
