@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 static struct orr_def *make_def(void) {
-  static const char *const tags[] = {"nightly", "x\"y"};
+  static const char *const tags[] = {"nightly", "x.y"};
   struct orr_def_builder *builder = orr_def_builder_new();
   struct orr_def *head = orr_def_builder_head(builder), *def = NULL;
   struct orr_def_problem problem;
@@ -55,7 +55,7 @@ static void one_pipeline_shows_its_steps_with_what_was_declared(void **state) {
   member_is(&json, "name", "\"etl\"");
   member_is(&json, "kind", "\"pipeline\"");
   member_is(&json, "description", "\"Loads \\\"all\\\".\"");
-  member_is(&json, "tags", "[\"nightly\",\"x\\\"y\"]");
+  member_is(&json, "tags", "[\"nightly\",\"x.y\"]");
   member_is(&json, "input", "{\"type\":\"object\"}");
   member_is(&json, "output", "{\"ref\":\"b.c\"}");
   member_is(&json, "concurrency", "null");
