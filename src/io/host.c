@@ -223,6 +223,7 @@ enum orr_status orr_host_start(struct orr_host *host, uint32_t *recovered) {
   enum orr_status status = orr__host_recover(host, &open);
   if (status != ORR_OK) return status;
   host->started = true;
+  host->upkeep_wanted = true;
   if (pthread_create(&host->writer_thread, NULL, orr__writer_main, host) != 0 ||
       pthread_create(&host->engine_thread, NULL, engine_main, host) != 0) {
     // Cannot be undone by halves, and a process that cannot start two threads has no use for us.

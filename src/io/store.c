@@ -299,7 +299,7 @@ static enum orr_status open_database(struct orr_store *store) {
   int64_t moved = 0;
   if (read_number(store, "SELECT value FROM meta WHERE key = 'moved_pos'", &moved))
     store->moved_pos = (uint64_t)moved;
-  if (orr__store_wal_short(store)) orr__store_wal_room(store);
+  if (orr__store_wal_short(store)) orr__store_wal_room(store, ORR__WAL_ROOM_OPEN_BYTES);
   return ORR_OK;
 }
 

@@ -22,8 +22,9 @@
 #define ORR__CHECKPOINT_IDLE_MS 50               // or so long after the last commit, if it is large,
 #define ORR__CHECKPOINT_QUIET_MS 1000            // or so long after it, whatever its size
 #define ORR__CHECKPOINT_WORTH_PAGES 256          // what is large then
-#define ORR__WAL_ROOM_BYTES (1024 * 1024)        // written ahead of the WAL's end, see orr__store_wal_room
-#define ORR__WAL_ROOM_MAX_BYTES (16 * 1024 * 1024)
+#define ORR__WAL_ROOM_BYTES (4 * 1024 * 1024)      // written ahead of the WAL's end, see orr__store_wal_room
+#define ORR__WAL_ROOM_OPEN_BYTES (256 * 1024)      // at opening, where time is short
+#define ORR__WAL_ROOM_MAX_BYTES (16 * 1024 * 1024) // of the file; from there on it is reused
 
 struct orr__segment {
   uint64_t number;    // of its table
@@ -92,7 +93,7 @@ bool orr__store_wal_short(const struct orr_store *store);
 // Writes zeros ahead of the WAL's end. A sync of a file that grows also commits its size, which costs as
 // much again as the data (200 against 130 us here); overwriting does not. SQLite takes no note of it:
 // zeros are no frame, so recovery ends before them. Best effort.
-void orr__store_wal_room(struct orr_store *store);
+void orr__store_wal_room(struct orr_store *store, size_t bytes);
 // Starts a new segment, in the current transaction.
 bool orr__store_new_segment(struct orr_store *store);
 static inline struct orr__segment *orr__store_current(struct orr_store *store) {

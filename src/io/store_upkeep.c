@@ -192,7 +192,7 @@ bool orr__store_wal_short(const struct orr_store *store) {
          store->wal_bytes < ORR__WAL_ROOM_MAX_BYTES;
 }
 
-void orr__store_wal_room(struct orr_store *store) {
+void orr__store_wal_room(struct orr_store *store, size_t bytes) {
   static const uint8_t zeros[65536];
   struct orr_buf name = ORR_BUF_INIT;
   orr_buf_printf(&name, "%s-wal", store->path);
@@ -202,10 +202,10 @@ void orr__store_wal_room(struct orr_store *store) {
   if (fd < 0) return;
   off_t end = lseek(fd, 0, SEEK_END);
   ssize_t written = 0;
-  for (size_t more = 0; end >= 0 && more < ORR__WAL_ROOM_BYTES && written >= 0; more += sizeof zeros)
+  for (size_t more = 0; end >= 0 && more < bytes && written >= 0; more += sizeof zeros)
     written = pwrite(fd, zeros, sizeof zeros, end + (off_t)more);
   if (end >= 0 && written == sizeof zeros && fdatasync(fd) == 0)
-    store->wal_bytes = (uint64_t)end + ORR__WAL_ROOM_BYTES;
+    store->wal_bytes = (uint64_t)end + bytes;
   close(fd);
 }
 
@@ -215,6 +215,10 @@ static bool upkeep(struct orr_store *store, int64_t wall_ms, bool *more) {
   if (orr_store_pressed(store)) return checkpoint(store);
   if (store->segments_len > 1 && store->segments[0].runs == 0) return drop_oldest(store);
   if (store->segments_len > ORR__SEGMENTS_MAX) return move_piece(store);
+  if (orr__store_wal_short(store)) {
+    orr__store_wal_room(store, ORR__WAL_ROOM_BYTES);
+    return true;
+  }
   bool expired = wall_ms - store->expired_ms < EXPIRE_EVERY_MS && wall_ms >= store->expired_ms;
   if (!expired) {
     bool again = false;
@@ -224,7 +228,6 @@ static bool upkeep(struct orr_store *store, int64_t wall_ms, bool *more) {
   }
   if (store->wal_pages > store->wal_checkpointed) {
     if (quiet(store)) return checkpoint(store);
-    if (orr__store_wal_short(store)) orr__store_wal_room(store);
     return true; // asked again after a while, it will be
   }
   *more = false;
