@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The host: its life, its doors for other threads, and the engine's turns. One turn: take all mail, apply it,
-// tick if a timer is due, take the outbox, send it towards disk, perform what is committed. Turns are the
-// engine thread's, but a worker that hands over its last results, with nothing else to do, runs the turn
-// itself: its successor starts without a wake-up across cores. Only the holder of the role calls the core.
+// The host: its life, its doors for other threads, and the engine's turns. One turn: take all mail,
+// apply it, tick if a timer is due, take the outbox, send it towards disk, perform what is
+// committed. Turns are the engine thread's, but a worker that hands over its last results, with
+// nothing else to do, runs the turn itself: its successor starts without a wake-up across cores.
+// Only the holder of the role calls the core.
 #include "io/host_internal.h"
 
 #include "base/check.h"
@@ -35,7 +36,8 @@ uint32_t orr_host_add_worker(struct orr_host *host, struct orr_inbox *inbox) {
   return host->workers_len++;
 }
 
-// --- the engine thread ----------------------------------------------------------------------------
+// --- the engine thread
+// ----------------------------------------------------------------------------
 
 static void take_put(struct orr_host *host, struct orr__put *put) {
   if (atomic_load(&host->failed)) {
@@ -63,9 +65,15 @@ static void take_control(struct orr_host *host, const struct orr_now *now, struc
     struct orr__control *control = ORR_CONTAINER_OF(link, struct orr__control, link);
     link = link->next;
     switch (control->type) {
-    case ORR__CONTROL_JOB: orr__host_job_done(host, now); break;
-    case ORR__CONTROL_PUT: take_put(host, ORR_CONTAINER_OF(control, struct orr__put, control)); break;
-    case ORR__CONTROL_STOP: take_stop(host, now); break;
+    case ORR__CONTROL_JOB:
+      orr__host_job_done(host, now);
+      break;
+    case ORR__CONTROL_PUT:
+      take_put(host, ORR_CONTAINER_OF(control, struct orr__put, control));
+      break;
+    case ORR__CONTROL_STOP:
+      take_stop(host, now);
+      break;
     }
   }
 }
@@ -136,14 +144,15 @@ static void turn(struct orr_host *host, const struct orr_now *now, struct orr_li
   update_counts(host);
 }
 
-// Stopping is over when no attempt is out and all is on disk and gathered, or when its time is up; a
-// job at the writer is always waited for.
+// Stopping is over when no attempt is out and all is on disk and gathered, or when its time is up;
+// a job at the writer is always waited for.
 static bool stopped(const struct orr_host *host, const struct orr_now *now) {
   if (!host->stopping || host->writer_busy) return false;
   if (atomic_load(&host->failed)) return true;
   if (host->queue_head != NULL) return false;
   if (now->mono_ms >= host->stop_deadline_ms) return true;
-  return orr_engine_in_flight(host->engine) == 0 && host->gather_len == 0 && host->puts_head == NULL;
+  return orr_engine_in_flight(host->engine) == 0 && host->gather_len == 0 &&
+         host->puts_head == NULL;
 }
 
 // When the next turn is due without mail; UINT64_MAX: never.
@@ -180,12 +189,14 @@ static void *engine_main(void *context) {
   return NULL;
 }
 
-// --- a worker's turn ------------------------------------------------------------------------------
+// --- a worker's turn
+// ------------------------------------------------------------------------------
 
 // With other attempts at the worker it has better things to do than to wait for a disk.
 static bool last_results(const struct orr_host *host, const struct orr_link *first) {
   uint32_t n = 0;
-  for (const struct orr_link *link = first; link != NULL && n <= ORR_INLINE_ROWS_MAX; link = link->next)
+  for (const struct orr_link *link = first; link != NULL && n <= ORR_INLINE_ROWS_MAX;
+       link = link->next)
     n++;
   const struct orr_task *task = ORR_CONTAINER_OF(first, const struct orr_task, link);
   return n <= ORR_INLINE_ROWS_MAX && host->workers[task->worker].open == n;
@@ -215,7 +226,8 @@ void orr_host_results(struct orr_host *host, struct orr_link *first, struct orr_
   if (!run_turn(host, first)) orr_inbox_push(&host->inbox, ORR__LANE_RESULTS, first, last);
 }
 
-// --- start and stop -------------------------------------------------------------------------------
+// --- start and stop
+// -------------------------------------------------------------------------------
 
 enum orr_status orr_host_start(struct orr_host *host, uint32_t *recovered) {
   orr_assert(!host->started);
@@ -224,6 +236,7 @@ enum orr_status orr_host_start(struct orr_host *host, uint32_t *recovered) {
   if (status != ORR_OK) return status;
   host->started = true;
   host->upkeep_wanted = true;
+  update_counts(host);
   if (pthread_create(&host->writer_thread, NULL, orr__writer_main, host) != 0 ||
       pthread_create(&host->engine_thread, NULL, engine_main, host) != 0) {
     // Cannot be undone by halves, and a process that cannot start two threads has no use for us.
@@ -293,7 +306,8 @@ void orr_host_free(struct orr_host *host) {
   free(host);
 }
 
-// --- doors ----------------------------------------------------------------------------------------
+// --- doors
+// ----------------------------------------------------------------------------------------
 
 void orr_host_send(struct orr_host *host, struct orr_event *event) {
   if (atomic_load(&host->closed)) {
@@ -335,10 +349,11 @@ void orr_host_counts(struct orr_host *host, struct orr_host_counts *counts) {
   };
 }
 
-// --- asking ---------------------------------------------------------------------------------------
+// --- asking
+// ---------------------------------------------------------------------------------------
 
-// Shared by the one who asks and the reply on its way; whoever lets go last frees it, so a reply that
-// comes too late finds it alive.
+// Shared by the one who asks and the reply on its way; whoever lets go last frees it, so a reply
+// that comes too late finds it alive.
 struct waiter {
   struct orr_port port;
   _Atomic uint32_t refs;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Batches and what they cause. A batch is the outbox of one turn; its effects are performed here, after
-// its rows are on disk, in the order of the turns. Also the choice of a worker for an attempt: the one
-// whose results caused a small turn (its core is warm), else the least loaded. Engine thread.
+// Batches and what they cause. A batch is the outbox of one turn; its effects are performed here,
+// after its rows are on disk, in the order of the turns. Also the choice of a worker for an
+// attempt: the one whose results caused a small turn (its core is warm), else the least loaded.
+// Engine thread.
 #include "io/host_internal.h"
 
 #include "base/check.h"
@@ -46,12 +47,14 @@ void orr__batch_put(struct orr_host *host, struct orr__batch *batch) {
   host->pool_len++;
 }
 
-// --- slots ----------------------------------------------------------------------------------------
+// --- slots
+// ----------------------------------------------------------------------------------------
 
 void orr__host_slots_init(struct orr_host *host, uint32_t slots) {
   host->slots = orr_alloc(slots * sizeof *host->slots);
   host->slots_len = slots;
-  for (uint32_t i = 0; i < slots; i++) host->slots[i].next = i + 1 < slots ? i + 1 : ORR_IN_FLIGHT_NONE;
+  for (uint32_t i = 0; i < slots; i++)
+    host->slots[i].next = i + 1 < slots ? i + 1 : ORR_IN_FLIGHT_NONE;
   host->slots_free = 0;
 }
 
@@ -83,7 +86,8 @@ static const struct orr__slot *slot_find(const struct orr_host *host, uint64_t s
 }
 
 // A slot is noted as free in the file only when the batch that records the result is on disk.
-void orr__batch_note_results(struct orr_host *host, struct orr__batch *batch, struct orr_link *tasks) {
+void orr__batch_note_results(struct orr_host *host, struct orr__batch *batch,
+                             struct orr_link *tasks) {
   for (struct orr_link *link = tasks; link != NULL; link = link->next) {
     const struct orr_task *task = ORR_CONTAINER_OF(link, struct orr_task, link);
     orr_assert(task->worker < host->workers_len);
@@ -100,7 +104,8 @@ void orr__batch_note_results(struct orr_host *host, struct orr__batch *batch, st
   }
 }
 
-// --- effects --------------------------------------------------------------------------------------
+// --- effects
+// --------------------------------------------------------------------------------------
 
 static uint32_t choose_worker(struct orr_host *host, const struct orr__batch *batch) {
   uint32_t room = host->options.tasks_per_worker;
@@ -140,8 +145,8 @@ void orr__host_flush(struct orr_host *host) {
   }
 }
 
-// The core wrote the worker down when it decided, and that may have been before the attempt was placed;
-// the slot knows. An attempt whose result is here already needs no abort.
+// The core wrote the worker down when it decided, and that may have been before the attempt was
+// placed; the slot knows. An attempt whose result is here already needs no abort.
 static void abort_attempt(struct orr_host *host, const struct orr_effect *effect) {
   const struct orr__slot *slot = slot_find(host, effect->abort.serial);
   if (slot == NULL) return;
@@ -193,17 +198,28 @@ void orr__batch_perform(struct orr_host *host, struct orr__batch *batch) {
   for (uint32_t i = 0; i < batch->outbox.effects_len; i++) {
     struct orr_effect *effect = &batch->outbox.effects[i];
     switch (effect->type) {
-    case ORR_EFFECT_DISPATCH: dispatch(host, batch, effect->dispatch); break;
-    case ORR_EFFECT_ABORT: abort_attempt(host, effect); break;
-    case ORR_EFFECT_REPLY: deliver(effect->reply); break;
-    case ORR_EFFECT_GATHER: gather_later(host, effect); break;
-    case ORR_EFFECT_NOTICE: notice(host, effect); break;
+    case ORR_EFFECT_DISPATCH:
+      dispatch(host, batch, effect->dispatch);
+      break;
+    case ORR_EFFECT_ABORT:
+      abort_attempt(host, effect);
+      break;
+    case ORR_EFFECT_REPLY:
+      deliver(effect->reply);
+      break;
+    case ORR_EFFECT_GATHER:
+      gather_later(host, effect);
+      break;
+    case ORR_EFFECT_NOTICE:
+      notice(host, effect);
+      break;
     }
   }
   orr__batch_put(host, batch);
 }
 
-// --- after a failure or the stop ------------------------------------------------------------------
+// --- after a failure or the stop
+// ------------------------------------------------------------------
 
 static void refuse(struct orr_host *host, struct orr_reply_to to) {
   if (to.port == NULL) return;
@@ -224,7 +240,8 @@ void orr__batch_refuse(struct orr_host *host, struct orr__batch *batch) {
 }
 
 void orr__host_refuse_event(struct orr_host *host, struct orr_event *event) {
-  struct orr_reply_to to = event->type < ORR_EVENT_WATCH ? event->reply_to : (struct orr_reply_to){0};
+  struct orr_reply_to to =
+      event->type < ORR_EVENT_WATCH ? event->reply_to : (struct orr_reply_to){0};
   orr_event_free(event);
   refuse(host, to);
 }

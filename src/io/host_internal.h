@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the host's files share. Being the engine is a role: whoever holds `role` owns everything but what is
-// marked otherwise. Mostly that is the engine thread; a worker about to go idle takes it for one turn. The
-// writer thread owns the store's connection and `job` from the moment it is sent until it comes back.
-// Any thread may push to the inbox and read the atomics.
+// What the host's files share. Being the engine is a role: whoever holds `role` owns everything but
+// what is marked otherwise. Mostly that is the engine thread; a worker about to go idle takes it
+// for one turn. The writer thread owns the store's connection and `job` from the moment it is sent
+// until it comes back. Any thread may push to the inbox and read the atomics.
 #pragma once
 
 #include "io/host.h"
@@ -49,8 +49,14 @@ struct orr__gather_item {
   uint64_t handle;
 };
 
-enum orr__job_type { ORR__JOB_COMMIT, ORR__JOB_GATHER, ORR__JOB_UPKEEP, ORR__JOB_PUT, ORR__JOB_STOP };
-struct orr__job { // the one thing the writer is doing
+enum orr__job_type {
+  ORR__JOB_COMMIT,
+  ORR__JOB_GATHER,
+  ORR__JOB_UPKEEP,
+  ORR__JOB_PUT,
+  ORR__JOB_STOP
+};
+struct orr__job {       // the one thing the writer is doing
   struct orr_link link; // on the writer's inbox
   struct orr__control control;
   enum orr__job_type type;
@@ -72,14 +78,14 @@ struct orr__job { // the one thing the writer is doing
 };
 
 struct orr__slot { // an attempt at a worker
-  uint64_t serial;  // 0: free, or its result is on its way to disk
+  uint64_t serial; // 0: free, or its result is on its way to disk
   uint32_t worker;
   uint32_t next; // free list
 };
 
 struct orr__worker {
   struct orr_inbox *inbox;
-  uint32_t open; // attempts at it
+  uint32_t open;                 // attempts at it
   struct orr_link *first, *last; // tasks of this turn
 };
 
@@ -121,7 +127,7 @@ struct orr_host {
   char failure[600];
   _Atomic uint64_t stop_wait_ms;
   uint64_t stop_deadline_ms;
-  bool ended; // the engine thread has left its loop
+  bool ended;                  // the engine thread has left its loop
   _Atomic bool commit_waiting; // tells a gathering writer to give way
   _Atomic bool closed;         // the engine thread has ended
   // counts, written by the engine thread
@@ -134,7 +140,8 @@ struct orr_host {
 struct orr__batch *orr__batch_get(struct orr_host *host);
 void orr__batch_put(struct orr_host *host, struct orr__batch *batch);
 void orr__batch_free(struct orr__batch *batch);
-void orr__batch_note_results(struct orr_host *host, struct orr__batch *batch, struct orr_link *tasks);
+void orr__batch_note_results(struct orr_host *host, struct orr__batch *batch,
+                             struct orr_link *tasks);
 void orr__batch_perform(struct orr_host *host, struct orr__batch *batch); // it is committed
 void orr__batch_refuse(struct orr_host *host, struct orr__batch *batch);  // it never will be
 void orr__host_flush(struct orr_host *host); // pushes the turn's tasks to their workers

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What an earlier process left: open runs from the store, and which of their attempts were at workers when
-// it died. Everything is read first, then handed to a new engine as events, oldest run first. Runs on
-// the starting thread, before the engine's and the writer's.
+// What an earlier process left: open runs from the store, and which of their attempts were at
+// workers when it died. Everything is read first, then handed to a new engine as events, oldest run
+// first. Runs on the starting thread, before the engine's and the writer's.
 #include "io/host_internal.h"
 
 #include "base/log.h"
@@ -22,7 +22,7 @@ struct recovery {
     struct orr_digest request;
     int64_t expires_ms;
     uint8_t bytes[];
-  } *keys;
+  } * keys;
 };
 
 static size_t first_unit(const struct recovery *recovery, const struct orr_id *id) {
@@ -121,7 +121,8 @@ static void feed_engine(struct recovery *recovery, const struct orr_now *now) {
 }
 
 static void open_in_flight(struct orr_host *host, uint32_t slots) {
-  // Given-up attempts keep their slot until their late result; hence some more than may be in flight.
+  // Given-up attempts keep their slot until their late result; hence some more than may be in
+  // flight.
   uint32_t places = slots + slots / 4 + 64;
   orr__host_slots_init(host, places);
   if (host->options.in_flight_path == NULL) return;

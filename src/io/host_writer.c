@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The way to disk. A batch goes straight to disk on the engine's thread if it is small and nothing is
-// before it; else it queues, and the writer takes everything queued as one commit while the next
-// gathers. What else needs the connection (gathering, upkeep, generations) are jobs of the writer too, one at
-// a time: while a job is out the connection is the writer's, else the engine thread's. Invariant: effects
-// happen in the order of the turns, and never before the rows of their turn and all earlier ones are
-// committed.
+// The way to disk. A batch goes straight to disk on the engine's thread if it is small and nothing
+// is before it; else it queues, and the writer takes everything queued as one commit while the next
+// gathers. What else needs the connection (gathering, upkeep, generations) are jobs of the writer
+// too, one at a time: while a job is out the connection is the writer's, else the engine thread's.
+// Invariant: effects happen in the order of the turns, and never before the rows of their turn and
+// all earlier ones are committed.
 #include "io/host_internal.h"
 
 #include "base/check.h"
@@ -16,7 +16,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// --- failing --------------------------------------------------------------------------------------
+// --- failing
+// --------------------------------------------------------------------------------------
 
 void orr__host_put_done(struct orr__put *put, enum orr_status status) {
   put->status = status;
@@ -43,10 +44,12 @@ void orr__host_fail(struct orr_host *host, const char *text) {
     orr__host_put_done(put, ORR_ERR_UNAVAILABLE);
   }
   host->gather_len = 0;
-  if (host->options.failed != NULL) host->options.failed(host->options.failed_context, host->failure);
+  if (host->options.failed != NULL)
+    host->options.failed(host->options.failed_context, host->failure);
 }
 
-// --- submitting -----------------------------------------------------------------------------------
+// --- submitting
+// -----------------------------------------------------------------------------------
 
 static void count_commit(struct orr_host *host, size_t rows, uint64_t sync_us) {
   atomic_fetch_add_explicit(&host->commits, 1, memory_order_relaxed);
@@ -93,7 +96,8 @@ void orr__host_submit(struct orr_host *host, struct orr__batch *batch) {
   orr__batch_perform(host, batch);
 }
 
-// --- choosing the writer's next job ---------------------------------------------------------------
+// --- choosing the writer's next job
+// ---------------------------------------------------------------
 
 static void send_job(struct orr_host *host, enum orr__job_type type) {
   orr_assert(!host->writer_busy);
@@ -180,14 +184,16 @@ void orr__host_pump(struct orr_host *host, const struct orr_now *now) {
 }
 
 uint64_t orr__host_pump_deadline(const struct orr_host *host) {
-  if (host->writer_busy || atomic_load_explicit(&host->failed, memory_order_relaxed)) return UINT64_MAX;
+  if (host->writer_busy || atomic_load_explicit(&host->failed, memory_order_relaxed))
+    return UINT64_MAX;
   uint64_t deadline = UINT64_MAX;
   if (host->gather_len > 0) deadline = host->gather_since_ms + ORR__GATHER_IDLE_MS;
   if (host->upkeep_wanted && host->upkeep_ms < deadline) deadline = host->upkeep_ms;
   return deadline;
 }
 
-// --- a job came back ------------------------------------------------------------------------------
+// --- a job came back
+// ------------------------------------------------------------------------------
 
 static void commit_done(struct orr_host *host) {
   const struct orr__job *job = &host->job;
@@ -207,7 +213,8 @@ static void gather_done(struct orr_host *host, const struct orr_now *now) {
   event->gathered.handles = orr_alloc(done * sizeof(uint64_t));
   event->gathered.len = (uint32_t)done;
   for (size_t i = 0; i < done; i++)
-    event->gathered.handles[i] = host->gather[(host->gather_head + i) & (host->gather_cap - 1)].handle;
+    event->gathered.handles[i] =
+        host->gather[(host->gather_head + i) & (host->gather_cap - 1)].handle;
   host->gather_head = (host->gather_head + done) & (host->gather_cap - 1);
   host->gather_len -= done;
   host->upkeep_wanted = true;
@@ -225,18 +232,26 @@ void orr__host_job_done(struct orr_host *host, const struct orr_now *now) {
   }
   host->upkeep_pressed = orr_store_pressed(host->options.store);
   switch (job->type) {
-  case ORR__JOB_COMMIT: commit_done(host); break;
-  case ORR__JOB_GATHER: gather_done(host, now); break;
+  case ORR__JOB_COMMIT:
+    commit_done(host);
+    break;
+  case ORR__JOB_GATHER:
+    gather_done(host, now);
+    break;
   case ORR__JOB_UPKEEP:
     host->upkeep_wanted |= job->more;
     host->upkeep_ms = now->mono_ms + ORR__UPKEEP_EVERY_MS;
     break;
-  case ORR__JOB_PUT: orr__host_put_done(job->put, ORR_OK); break;
-  case ORR__JOB_STOP: break;
+  case ORR__JOB_PUT:
+    orr__host_put_done(job->put, ORR_OK);
+    break;
+  case ORR__JOB_STOP:
+    break;
   }
 }
 
-// --- the writer's thread --------------------------------------------------------------------------
+// --- the writer's thread
+// --------------------------------------------------------------------------
 
 static void gather(struct orr_host *host, struct orr__job *job) {
   while (job->runs_done < job->runs_len && job->status == ORR_OK) {
@@ -254,7 +269,9 @@ static void work(struct orr_host *host, struct orr__job *job) {
   case ORR__JOB_COMMIT:
     job->status = orr_store_commit(store, job->outboxes, job->outboxes_len, &job->sync_us);
     break;
-  case ORR__JOB_GATHER: gather(host, job); break;
+  case ORR__JOB_GATHER:
+    gather(host, job);
+    break;
   case ORR__JOB_UPKEEP:
     job->more = orr_store_upkeep(store, job->wall_ms);
     if (orr_store_failed(store)) job->status = ORR_ERR_IO;
@@ -263,7 +280,8 @@ static void work(struct orr_host *host, struct orr__job *job) {
     job->status = orr_store_put_generation(store, job->put->generation, job->put->blobs,
                                            job->put->blobs_len, orr_clock_now().wall_ms);
     break;
-  case ORR__JOB_STOP: break;
+  case ORR__JOB_STOP:
+    break;
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The map of attempts in flight: a header page and slots of 32 bytes. Invariant: a slot counts only if
-// its check value fits its content, so one that was being written at the kill is as if it were empty: its
-// attempt had not been handed to a worker yet, or its result was committed already.
+// The map of attempts in flight: a header page and slots of 32 bytes. Invariant: a slot counts only
+// if its check value fits its content, so one that was being written at the kill is as if it were
+// empty: its attempt had not been handed to a worker yet, or its result was committed already.
 #include "io/in_flight.h"
 
 #include "base/check.h"

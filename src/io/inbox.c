@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The inbox: one stack of links per lane, reversed when taken, and one futex word for parking.
-// Invariant: a consumer that has parked (word 1) either saw every lane empty after it said so, or is
-// woken: a producer pushes first and looks at the word afterwards, both sequentially consistent.
+// Invariant: a consumer that has parked (word 1) either saw every lane empty after it said so, or
+// is woken: a producer pushes first and looks at the word afterwards, both sequentially consistent.
 // Word 2 is a wake-up without mail that came while the consumer was awake; the next park takes it.
 #include "io/inbox.h"
 
@@ -85,8 +85,7 @@ bool orr_inbox_empty(struct orr_inbox *inbox) {
 
 bool orr_inbox_park(struct orr_inbox *inbox) {
   uint32_t awake = AWAKE;
-  if (!atomic_compare_exchange_strong(&inbox->parked, &awake, PARKED) ||
-      !orr_inbox_empty(inbox)) {
+  if (!atomic_compare_exchange_strong(&inbox->parked, &awake, PARKED) || !orr_inbox_empty(inbox)) {
     atomic_store(&inbox->parked, AWAKE);
     return false;
   }
@@ -96,8 +95,8 @@ bool orr_inbox_park(struct orr_inbox *inbox) {
 void orr_inbox_unpark(struct orr_inbox *inbox) {
   atomic_store(&inbox->parked, AWAKE);
   if (inbox->event_fd < 0) return;
-  // Always: a producer may have written after an earlier unpark, and a loop that polls by level would
-  // spin on what is left in the counter.
+  // Always: a producer may have written after an earlier unpark, and a loop that polls by level
+  // would spin on what is left in the counter.
   uint64_t count;
   ssize_t got = read(inbox->event_fd, &count, sizeof count);
   (void)got;
@@ -111,7 +110,8 @@ void orr_inbox_wait(struct orr_inbox *inbox, uint64_t timeout_us) {
     long failed = syscall(SYS_futex, &inbox->parked, FUTEX_WAIT_PRIVATE, PARKED,
                           timeout_us == UINT64_MAX ? NULL : &timeout, NULL, 0);
     if (failed == 0 && atomic_load(&inbox->parked) == PARKED) continue; // spurious
-    break; // woken, no longer parked, timed out or a signal came: the caller looks again in all cases
+    break; // woken, no longer parked, timed out or a signal came: the caller looks again in all
+           // cases
   }
   atomic_store(&inbox->parked, AWAKE);
 }

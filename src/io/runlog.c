@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Writing logs of runs: a bounded queue in memory, and one thread that writes it in batches. Invariant: at
-// most QUEUE_BYTES_MAX are queued; what does not fit is dropped and counted, and the next record says so.
-// Logs are not facts: they are synced only by checkpoints. Foreign library: SQLite.
+// Writing logs of runs: a bounded queue in memory, and one thread that writes it in batches.
+// Invariant: at most QUEUE_BYTES_MAX are queued; what does not fit is dropped and counted, and the
+// next record says so. Logs are not facts: they are synced only by checkpoints. Foreign library:
+// SQLite.
 #include "io/runlog_internal.h"
 
 #include "base/check.h"
@@ -50,13 +51,16 @@ struct orr_runlog {
   bool flush, stop;
 };
 
-static const char *const schema =
-    "CREATE TABLE logs(seq INTEGER PRIMARY KEY, run BLOB NOT NULL, step TEXT, item INTEGER, attempt INTEGER,"
-    " at_ms INTEGER NOT NULL, level INTEGER NOT NULL, stream TEXT, text TEXT NOT NULL, fields TEXT);"
-    "CREATE INDEX logs_run ON logs(run, seq);"
-    "CREATE TABLE sizes(run BLOB PRIMARY KEY, bytes INTEGER NOT NULL, full INTEGER NOT NULL) WITHOUT ROWID;";
+static const char *const schema = "CREATE TABLE logs(seq INTEGER PRIMARY KEY, run BLOB NOT NULL, "
+                                  "step TEXT, item INTEGER, attempt INTEGER,"
+                                  " at_ms INTEGER NOT NULL, level INTEGER NOT NULL, stream TEXT, "
+                                  "text TEXT NOT NULL, fields TEXT);"
+                                  "CREATE INDEX logs_run ON logs(run, seq);"
+                                  "CREATE TABLE sizes(run BLOB PRIMARY KEY, bytes INTEGER NOT "
+                                  "NULL, full INTEGER NOT NULL) WITHOUT ROWID;";
 
-// --- opening --------------------------------------------------------------------------------------
+// --- opening
+// --------------------------------------------------------------------------------------
 
 static bool exec(sqlite3 *db, const char *sql) {
   return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK;
@@ -73,9 +77,10 @@ static int64_t number(sqlite3 *db, const char *sql) {
 static bool set_up(struct orr_runlog *log) {
   sqlite3 *db = log->db;
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-  if (!exec(db, "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = OFF; PRAGMA journal_mode = WAL;"
-                "PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
-                "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000"))
+  if (!exec(db,
+            "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = OFF; PRAGMA journal_mode = WAL;"
+            "PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 2000;"
+            "PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000"))
     return false;
   int64_t version = number(db, "PRAGMA user_version");
   if (version < 0 || version > ORR__RUNLOG_VERSION) return false;
@@ -91,8 +96,8 @@ static bool set_up(struct orr_runlog *log) {
                             SQLITE_PREPARE_PERSISTENT, &log->insert, NULL) == SQLITE_OK &&
          sqlite3_prepare_v3(db, "SELECT bytes, full FROM sizes WHERE run = ?", -1,
                             SQLITE_PREPARE_PERSISTENT, &log->get_size, NULL) == SQLITE_OK &&
-         sqlite3_prepare_v3(db, "INSERT OR REPLACE INTO sizes(run, bytes, full) VALUES(?, ?, ?)", -1,
-                            SQLITE_PREPARE_PERSISTENT, &log->put_size, NULL) == SQLITE_OK;
+         sqlite3_prepare_v3(db, "INSERT OR REPLACE INTO sizes(run, bytes, full) VALUES(?, ?, ?)",
+                            -1, SQLITE_PREPARE_PERSISTENT, &log->put_size, NULL) == SQLITE_OK;
 }
 
 static void free_sizes(struct orr_map *sizes) {
@@ -156,7 +161,8 @@ void orr_runlog_close(struct orr_runlog *log) {
   destroy(log);
 }
 
-// --- appending ------------------------------------------------------------------------------------
+// --- appending
+// ------------------------------------------------------------------------------------
 
 static struct orr_slice copy_text(struct line *line, size_t *used, struct orr_slice text) {
   uint8_t *at = line->texts + *used;
@@ -184,8 +190,9 @@ static void flag_fields(struct orr_buf *fields, const char *flag) {
 
 static struct line *make_line(const struct orr_log_record *record) {
   struct orr_buf repaired = ORR_BUF_INIT, fields = ORR_BUF_INIT;
-  orr_buf_slice_append(&fields, record->fields.len <= ORR_LOG_LINE_BYTES_MAX ? record->fields
-                                                                             : orr_slice_of(NULL, 0));
+  orr_buf_slice_append(&fields, record->fields.len <= ORR_LOG_LINE_BYTES_MAX
+                                    ? record->fields
+                                    : orr_slice_of(NULL, 0));
   struct orr_slice text = record->text;
   if (text.len > ORR_LOG_LINE_BYTES_MAX) flag_fields(&fields, "cut");
   text = cut(text, ORR_LOG_LINE_BYTES_MAX);
@@ -278,7 +285,8 @@ void orr_runlog_flush(struct orr_runlog *log) {
   pthread_mutex_unlock(&log->mutex);
 }
 
-// --- the writer -----------------------------------------------------------------------------------
+// --- the writer
+// -----------------------------------------------------------------------------------
 
 static struct size *size_of(struct orr_runlog *log, const struct orr_id *run) {
   struct size *size = orr_map_get(&log->sizes, orr_id_slice(run));

@@ -4,5 +4,5 @@
 
 #include "io/runlog.h"
 
-#define ORR__RUNLOG_VERSION 1             // PRAGMA user_version
+#define ORR__RUNLOG_VERSION 1              // PRAGMA user_version
 #define ORR__RUNLOG_APPLICATION 0x4f52524c // "ORRL"

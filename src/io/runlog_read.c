@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Reading logs of runs beside their writer: one read-only connection a thread, which never checkpoints.
-// A query walks the index (run, seq) from the cursor on. Foreign library: SQLite.
+// Reading logs of runs beside their writer: one read-only connection a thread, which never
+// checkpoints. A query walks the index (run, seq) from the cursor on. Foreign library: SQLite.
 #include "io/runlog_internal.h"
 
 #include "base/check.h"
@@ -33,7 +33,8 @@ static bool open_lazily(struct orr_runlog_reader *reader) {
   if (reader->db != NULL) return true;
   sqlite3 *db = NULL;
   sqlite3_stmt *query = NULL;
-  if (sqlite3_open_v2(reader->path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+  if (sqlite3_open_v2(reader->path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) !=
+      SQLITE_OK)
     goto failed;
   sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -41,11 +42,12 @@ static bool open_lazily(struct orr_runlog_reader *reader) {
                "PRAGMA trusted_schema = OFF; PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;"
                "PRAGMA busy_timeout = 2000",
                NULL, NULL, NULL);
-  if (sqlite3_prepare_v3(db,
-                         "SELECT seq, step, item, attempt, at_ms, level, stream, text, fields FROM logs"
-                         " WHERE run = ?1 AND seq > ?2 AND level >= ?3 AND (?4 IS NULL OR step = ?4)"
-                         " ORDER BY seq LIMIT ?5",
-                         -1, SQLITE_PREPARE_PERSISTENT, &query, NULL) != SQLITE_OK)
+  if (sqlite3_prepare_v3(
+          db,
+          "SELECT seq, step, item, attempt, at_ms, level, stream, text, fields FROM logs"
+          " WHERE run = ?1 AND seq > ?2 AND level >= ?3 AND (?4 IS NULL OR step = ?4)"
+          " ORDER BY seq LIMIT ?5",
+          -1, SQLITE_PREPARE_PERSISTENT, &query, NULL) != SQLITE_OK)
     goto failed;
   reader->db = db;
   reader->query = query;
@@ -60,7 +62,8 @@ static struct orr_slice column(sqlite3_stmt *statement, int at) {
   return orr_slice_of(text, (size_t)sqlite3_column_bytes(statement, at));
 }
 
-enum orr_status orr_runlog_query(struct orr_runlog_reader *reader, const struct orr_log_query *query,
+enum orr_status orr_runlog_query(struct orr_runlog_reader *reader,
+                                 const struct orr_log_query *query,
                                  void (*row)(void *context, const struct orr_log_record *record),
                                  void *context) {
   if (!open_lazily(reader)) return ORR_ERR_IO;

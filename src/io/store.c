@@ -19,10 +19,11 @@ static const char *const migrations[ORR__STORE_VERSION] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     // Journals so far of open runs whose segment was dropped.
     "CREATE TABLE checkpoint(run BLOB PRIMARY KEY, last_pos INTEGER NOT NULL, data BLOB NOT NULL);"
-    // Gathered runs. The few words that a list shows come first, the whole journal last: a page of a list
-    // reads only the head of each row. A definition's name and digests are kept once.
+    // Gathered runs. The few words that a list shows come first, the whole journal last: a page of
+    // a list reads only the head of each row. A definition's name and digests are kept once.
     "CREATE TABLE pipelines(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
-    "CREATE TABLE defs(number INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, version BLOB NOT NULL,"
+    "CREATE TABLE defs(number INTEGER PRIMARY KEY, pipeline INTEGER NOT NULL, version BLOB NOT "
+    "NULL,"
     " generation BLOB NOT NULL, UNIQUE(pipeline, version, generation));"
     "CREATE TABLE runs(id BLOB PRIMARY KEY, status INTEGER NOT NULL, pipeline INTEGER NOT NULL,"
     " def INTEGER NOT NULL, created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
@@ -31,7 +32,8 @@ static const char *const migrations[ORR__STORE_VERSION] = {
     "CREATE INDEX runs_status ON runs(status, id);"
     "CREATE INDEX runs_pipeline ON runs(pipeline, status, id);"
     "CREATE TABLE blobs(hash BLOB PRIMARY KEY, data BLOB NOT NULL);"
-    "CREATE TABLE generations(number INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_ms INTEGER NOT NULL);"
+    "CREATE TABLE generations(number INTEGER PRIMARY KEY, hash BLOB NOT NULL, at_ms INTEGER NOT "
+    "NULL);"
     "CREATE TABLE idempotency(key BLOB PRIMARY KEY, run BLOB NOT NULL, request BLOB NOT NULL,"
     " expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX idempotency_expires ON idempotency(expires_ms);"
@@ -39,7 +41,8 @@ static const char *const migrations[ORR__STORE_VERSION] = {
     "CREATE INDEX cache_expires ON cache(expires_ms);",
 };
 
-// --- the lock -------------------------------------------------------------------------------------
+// --- the lock
+// -------------------------------------------------------------------------------------
 
 static struct flock whole_file(void) {
   return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -53,8 +56,9 @@ static char *lock_path(const char *path) {
   return copy;
 }
 
-// An open file description lock: it belongs to this descriptor, so neither a fork without it nor closing
-// some other descriptor of the file can drop it, and the kernel lets go when the process dies.
+// An open file description lock: it belongs to this descriptor, so neither a fork without it nor
+// closing some other descriptor of the file can drop it, and the kernel lets go when the process
+// dies.
 static enum orr_status take_lock(struct orr_store *store) {
   char *path = lock_path(store->path);
   enum orr_status status = ORR_OK;
@@ -70,8 +74,8 @@ static enum orr_status take_lock(struct orr_store *store) {
     ssize_t got = pread(fd, pid, sizeof pid - 1, 0);
     if (got > 0) pid[strcspn(pid, "\n")] = 0;
     snprintf(store->error, sizeof store->error,
-             "%s is in use by another engine%s%s: stop it, or talk to it with --server", store->path,
-             pid[0] != 0 ? ", process " : "", pid);
+             "%s is in use by another engine%s%s: stop it, or talk to it with --server",
+             store->path, pid[0] != 0 ? ", process " : "", pid);
     close(fd);
     status = ORR_ERR_BUSY;
     goto out;
@@ -97,13 +101,14 @@ bool orr_store_locked(const char *path) {
   return locked;
 }
 
-// --- statements -----------------------------------------------------------------------------------
+// --- statements
+// -----------------------------------------------------------------------------------
 
 enum orr_status orr__store_fail(struct orr_store *store, const char *what) {
   int code = store->db != NULL ? sqlite3_extended_errcode(store->db) : SQLITE_NOMEM;
   int system_error = store->db != NULL ? sqlite3_system_errno(store->db) : 0;
-  snprintf(store->error, sizeof store->error, "%s: cannot %s: %s (SQLite %d%s%s)", store->path, what,
-           store->db != NULL ? sqlite3_errmsg(store->db) : "out of memory", code,
+  snprintf(store->error, sizeof store->error, "%s: cannot %s: %s (SQLite %d%s%s)", store->path,
+           what, store->db != NULL ? sqlite3_errmsg(store->db) : "out of memory", code,
            system_error != 0 ? ", " : "", system_error != 0 ? strerror(system_error) : "");
   return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB ? ORR_ERR_CORRUPT
                                                                            : ORR_ERR_IO;
@@ -129,7 +134,8 @@ bool orr__store_begin(struct orr_store *store, bool derived) {
   bool relaxed = derived || store->durability == ORR_DURABLE_NORMAL;
   if (relaxed != store->relaxed) {
     // Not prepared once: this pragma acts while it is compiled.
-    if (!orr__store_exec(store, relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL"))
+    if (!orr__store_exec(store,
+                         relaxed ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL"))
       return false;
     store->relaxed = relaxed;
   }
@@ -146,7 +152,8 @@ void orr__store_abandon(struct orr_store *store) {
   if (!sqlite3_get_autocommit(store->db)) orr__store_step(store->rollback);
 }
 
-// --- segments -------------------------------------------------------------------------------------
+// --- segments
+// -------------------------------------------------------------------------------------
 
 struct orr__segment *orr__store_segment(struct orr_store *store, uint64_t number) {
   // Few, and nearly always the last.
@@ -158,8 +165,7 @@ struct orr__segment *orr__store_segment(struct orr_store *store, uint64_t number
 static void add_segment(struct orr_store *store, uint64_t number, uint64_t first_pos) {
   if (store->segments_len == store->segments_cap) {
     store->segments_cap = store->segments_cap == 0 ? 8 : store->segments_cap * 2;
-    store->segments =
-        orr_realloc(store->segments, store->segments_cap * sizeof *store->segments);
+    store->segments = orr_realloc(store->segments, store->segments_cap * sizeof *store->segments);
   }
   store->segments[store->segments_len++] = (struct orr__segment){number, first_pos, 0};
 }
@@ -174,8 +180,7 @@ static bool prepare_journal(struct orr_store *store) {
 }
 
 bool orr__store_new_segment(struct orr_store *store) {
-  uint64_t number =
-      store->segments_len > 0 ? orr__store_current(store)->number + 1 : 1;
+  uint64_t number = store->segments_len > 0 ? orr__store_current(store)->number + 1 : 1;
   char sql[256];
   snprintf(sql, sizeof sql,
            "CREATE TABLE journal_%llu(pos INTEGER PRIMARY KEY, data BLOB NOT NULL);"
@@ -209,7 +214,8 @@ static bool load_segments(struct orr_store *store) {
   return false;
 }
 
-// --- open and close -------------------------------------------------------------------------------
+// --- open and close
+// -------------------------------------------------------------------------------
 
 static bool read_number(struct orr_store *store, const char *sql, int64_t *number) {
   sqlite3_stmt *statement = NULL;
@@ -274,9 +280,9 @@ static bool prepare_all(struct orr_store *store) {
                             "INSERT OR REPLACE INTO idempotency(key, run, request, expires_ms)"
                             " VALUES(?, ?, ?, ?)",
                             &store->idempotency) &&
-         orr__store_prepare(
-             store, "INSERT OR REPLACE INTO cache(key, output, expires_ms) VALUES(?, ?, ?)",
-             &store->cache) &&
+         orr__store_prepare(store,
+                            "INSERT OR REPLACE INTO cache(key, output, expires_ms) VALUES(?, ?, ?)",
+                            &store->cache) &&
          orr__store_prepare(store,
                             "INSERT INTO runs(id, status, pipeline, def, created_ms,"
                             " started_ms, finished_ms, parent, trigger, error, journal)"
@@ -295,7 +301,8 @@ static enum orr_status open_database(struct orr_store *store) {
   sqlite3_wal_hook(store->db, count_wal, store);
   enum orr_status status = migrate(store);
   if (status != ORR_OK) return status;
-  if (!prepare_all(store) || !load_segments(store)) return orr__store_fail(store, "read its schema");
+  if (!prepare_all(store) || !load_segments(store))
+    return orr__store_fail(store, "read its schema");
   int64_t moved = 0;
   if (read_number(store, "SELECT value FROM meta WHERE key = 'moved_pos'", &moved))
     store->moved_pos = (uint64_t)moved;
@@ -327,7 +334,8 @@ enum orr_status orr_store_open(const struct orr_store_options *options, struct o
 void orr_store_close(struct orr_store *store) {
   if (store == NULL) return;
   if (store->db != NULL) {
-    if (!store->failed) sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (!store->failed)
+      sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     // After a failed write the file is left to the next start as it is: no last checkpoint of it.
     if (store->failed) sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_stmt *statement;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The SQLite store. Hot path: one append-only journal, cut into segments (tables journal_N), without
-// secondary indexes. When a run ends it is gathered: one row in the index tables for lists and one record
+// secondary indexes; the rows of a commit are packed into one SQLite row, keyed by the first position. When a run ends it is gathered: one row in the index tables for lists and one record
 // with its whole journal; a segment whose runs are all gathered or checkpointed is dropped whole.
 //
 // One connection writes and checkpoints; it belongs to one thread at a time (NOMUTEX), and which one is

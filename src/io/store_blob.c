@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Content by SHA-256: scripts, trees and definitions, the generations made of them, and cached outputs.
-// Writing is for the owner of the store's connection, reading for any reader.
+// Content by SHA-256: scripts, trees and definitions, the generations made of them, and cached
+// outputs. Writing is for the owner of the store's connection, reading for any reader.
 #include "io/store_internal.h"
 
 #include "base/check.h"
@@ -9,8 +9,8 @@
 
 static bool put_blobs(struct orr_store *store, struct orr_slice const *blobs, size_t blobs_len) {
   sqlite3_stmt *statement = NULL;
-  bool done = orr__store_prepare(store, "INSERT OR IGNORE INTO blobs(hash, data) VALUES(?, ?)",
-                                 &statement);
+  bool done =
+      orr__store_prepare(store, "INSERT OR IGNORE INTO blobs(hash, data) VALUES(?, ?)", &statement);
   for (size_t i = 0; i < blobs_len && done; i++) {
     struct orr_digest digest;
     crypto_hash_sha256(digest.bytes, blobs[i].data, blobs[i].len);
@@ -25,7 +25,8 @@ static bool put_blobs(struct orr_store *store, struct orr_slice const *blobs, si
 }
 
 // A generation that is the newest already is not put again: nothing but a restart happened.
-static bool put_newest(struct orr_store *store, const struct orr_digest *generation, int64_t wall_ms) {
+static bool put_newest(struct orr_store *store, const struct orr_digest *generation,
+                       int64_t wall_ms) {
   sqlite3_stmt *statement = NULL;
   if (!orr__store_prepare(store,
                           "INSERT INTO generations(hash, at_ms) SELECT ?1, ?2 WHERE ?1 IS NOT"
@@ -39,7 +40,8 @@ static bool put_newest(struct orr_store *store, const struct orr_digest *generat
   return done;
 }
 
-enum orr_status orr_store_put_generation(struct orr_store *store, const struct orr_digest *generation,
+enum orr_status orr_store_put_generation(struct orr_store *store,
+                                         const struct orr_digest *generation,
                                          struct orr_slice const *blobs, size_t blobs_len,
                                          int64_t wall_ms) {
   if (store->failed) return ORR_ERR_UNAVAILABLE;
@@ -75,8 +77,8 @@ enum orr_status orr_store_blob(struct orr_store_reader *reader, const struct orr
   return orr__reader_blob(statement, blob);
 }
 
-enum orr_status orr_store_cache(struct orr_store_reader *reader, struct orr_slice key, int64_t wall_ms,
-                                struct orr_blob **output) {
+enum orr_status orr_store_cache(struct orr_store_reader *reader, struct orr_slice key,
+                                int64_t wall_ms, struct orr_blob **output) {
   sqlite3_stmt *statement = orr__reader_statement(reader, ORR__READ_CACHE);
   if (statement == NULL) return ORR_ERR_IO;
   sqlite3_bind_blob64(statement, 1, key.data, key.len, SQLITE_STATIC);

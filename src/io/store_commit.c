@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The hot path: the rows of one or many outboxes become one transaction. Journal rows are packed (see
-// store_internal.h), so a commit costs a handful of statements whatever its size. Invariant: rows arrive
-// with dense positions, in order; once a commit has failed nothing is written any more.
+// The hot path: the rows of one or many outboxes become one transaction. Journal rows are packed
+// (see store_internal.h), so a commit costs a handful of statements whatever its size. Invariant:
+// rows arrive with dense positions, in order; once a commit has failed nothing is written any more.
 #include "io/store_internal.h"
 
 #include "base/check.h"

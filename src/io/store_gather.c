@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Gathering: a final run becomes one row with its whole journal, under the indexes that lists need. What is
-// written here is derived from the journal, so it is committed without a sync; a segment is dropped by a
-// later transaction of the same WAL, which cannot become durable before this one.
+// Gathering: a final run becomes one row with its whole journal, under the indexes that lists need.
+// What is written here is derived from the journal, so it is committed without a sync; a segment is
+// dropped by a later transaction of the same WAL, which cannot become durable before this one.
 #include "io/store_internal.h"
 
 #include "base/json.h"
@@ -48,18 +48,20 @@ static void bind_def(sqlite3_stmt *statement, void *context) {
 
 static bool intern_def(struct orr_store *store, const struct orr_def *def, uint64_t *pipeline,
                        uint64_t *number) {
-  *pipeline = intern(store, &store->pipelines, orr_slice_text(def->name),
-                     "SELECT number FROM pipelines WHERE name = ?",
-                     "INSERT INTO pipelines(name) VALUES(?)", bind_name, (void *)(uintptr_t)def->name);
+  *pipeline =
+      intern(store, &store->pipelines, orr_slice_text(def->name),
+             "SELECT number FROM pipelines WHERE name = ?", "INSERT INTO pipelines(name) VALUES(?)",
+             bind_name, (void *)(uintptr_t)def->name);
   if (*pipeline == 0) return false;
   uint8_t key[8 + 2 * ORR_SHA256_BYTES];
   memcpy(key, pipeline, 8);
   memcpy(key + 8, def->version.bytes, ORR_SHA256_BYTES);
   memcpy(key + 8 + ORR_SHA256_BYTES, def->generation.bytes, ORR_SHA256_BYTES);
   struct def_key values = {*pipeline, def};
-  *number = intern(store, &store->defs, orr_slice_of(key, sizeof key),
-                   "SELECT number FROM defs WHERE pipeline = ? AND version = ? AND generation = ?",
-                   "INSERT INTO defs(pipeline, version, generation) VALUES(?, ?, ?)", bind_def, &values);
+  *number =
+      intern(store, &store->defs, orr_slice_of(key, sizeof key),
+             "SELECT number FROM defs WHERE pipeline = ? AND version = ? AND generation = ?",
+             "INSERT INTO defs(pipeline, version, generation) VALUES(?, ?, ?)", bind_def, &values);
   return *number != 0;
 }
 
@@ -82,7 +84,8 @@ static void bind_text(sqlite3_stmt *statement, int at, struct orr_slice text) {
   if (text.len == 0)
     sqlite3_bind_null(statement, at);
   else
-    sqlite3_bind_text64(statement, at, (const char *)text.data, text.len, SQLITE_STATIC, SQLITE_UTF8);
+    sqlite3_bind_text64(statement, at, (const char *)text.data, text.len, SQLITE_STATIC,
+                        SQLITE_UTF8);
 }
 
 static bool insert_run(struct orr_store *store, const struct orr_run *run, struct orr_buf *text) {
@@ -131,7 +134,8 @@ static bool insert_runs(struct orr_store *store, const struct orr_run *const *ru
   return done;
 }
 
-enum orr_status orr_store_gather(struct orr_store *store, const struct orr_run *const *runs, size_t n) {
+enum orr_status orr_store_gather(struct orr_store *store, const struct orr_run *const *runs,
+                                 size_t n) {
   if (store->failed) return ORR_ERR_UNAVAILABLE;
   if (!orr__store_begin(store, true) || !insert_runs(store, runs, n) || !orr__store_end(store)) {
     enum orr_status status = orr__store_fail(store, "index finished runs");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The table of ungathered runs, by id. One look-up per journal row and one removal per gathered run are on
-// the hot path, so keys lie inside the slots. Owner of the store's connection only.
+// The table of ungathered runs, by id. One look-up per journal row and one removal per gathered run
+// are on the hot path, so keys lie inside the slots. Owner of the store's connection only.
 #include "io/store_internal.h"
 
 #include "base/check.h"
@@ -53,7 +53,8 @@ struct orr__open_run *orr__open_put(struct orr__open_runs *runs, const struct or
 void orr__open_remove(struct orr__open_runs *runs, struct orr__open_run *run) {
   orr_assert(run->used);
   size_t hole = (size_t)(run - runs->slots);
-  for (size_t i = (hole + 1) & (runs->cap - 1); runs->slots[i].used; i = (i + 1) & (runs->cap - 1)) {
+  for (size_t i = (hole + 1) & (runs->cap - 1); runs->slots[i].used;
+       i = (i + 1) & (runs->cap - 1)) {
     size_t ideal = place(runs, &runs->slots[i].id);
     // Moves back only what would otherwise be cut off from its ideal place by the hole.
     if (((i - ideal) & (runs->cap - 1)) < ((i - hole) & (runs->cap - 1))) continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Reading beside the writer: a read-only connection that never checkpoints, and lists of gathered runs by
-// keyset. Every list walks one index from a position on, so a page costs the same at any depth. One
-// thread a reader.
+// Reading beside the writer: a read-only connection that never checkpoints, and lists of gathered
+// runs by keyset. Every list walks one index from a position on, so a page costs the same at any
+// depth. One thread a reader.
 #include "io/store_internal.h"
 
 #include "base/check.h"
@@ -12,19 +12,20 @@
   "r.id, p.name, d.version, d.generation, r.status, r.created_ms, r.started_ms, r.finished_ms,"    \
   " r.parent, r.trigger, r.error"
 #define PLACES " JOIN pipelines p ON p.number = r.pipeline JOIN defs d ON d.number = r.def"
-#define OF_STATUS(n)                                                                               \
-  "SELECT id FROM runs WHERE pipeline = ?3 AND status = " #n " AND id < ?1"
+#define OF_STATUS(n) "SELECT id FROM runs WHERE pipeline = ?3 AND status = " #n " AND id < ?1"
 
 static const char *const texts[ORR__READ_COUNT] = {
-    [ORR__READ_ALL] = "SELECT " COLUMNS " FROM runs r" PLACES
-                      " WHERE r.id < ?1 ORDER BY r.id DESC LIMIT ?2",
+    [ORR__READ_ALL] =
+        "SELECT " COLUMNS " FROM runs r" PLACES " WHERE r.id < ?1 ORDER BY r.id DESC LIMIT ?2",
     [ORR__READ_STATUS] = "SELECT " COLUMNS " FROM runs r INDEXED BY runs_status" PLACES
                          " WHERE r.status = ?4 AND r.id < ?1 ORDER BY r.id DESC LIMIT ?2",
-    // One index serves both (pipeline, status) and, as a merge of the three final statuses, (pipeline).
-    [ORR__READ_PIPELINE] = "WITH page(id) AS MATERIALIZED (" OF_STATUS(4) " UNION ALL " OF_STATUS(5)
-                           " UNION ALL " OF_STATUS(6) " ORDER BY id DESC LIMIT ?2)"
-                           " SELECT " COLUMNS " FROM page CROSS JOIN runs r ON r.id = page.id" PLACES
-                           " ORDER BY page.id DESC",
+    // One index serves both (pipeline, status) and, as a merge of the three final statuses,
+    // (pipeline).
+    [ORR__READ_PIPELINE] = "WITH page(id) AS MATERIALIZED (" OF_STATUS(4) " UNION ALL " OF_STATUS(
+        5) " UNION ALL " OF_STATUS(6) " ORDER BY id DESC LIMIT ?2)"
+                                      " SELECT " COLUMNS
+                                      " FROM page CROSS JOIN runs r ON r.id = page.id" PLACES
+                                      " ORDER BY page.id DESC",
     [ORR__READ_BOTH] = "SELECT " COLUMNS " FROM runs r INDEXED BY runs_pipeline" PLACES
                        " WHERE r.pipeline = ?3 AND r.status = ?4 AND r.id < ?1"
                        " ORDER BY r.id DESC LIMIT ?2",
@@ -107,7 +108,8 @@ enum orr_status orr_store_run(struct orr_store_reader *reader, const struct orr_
   return orr__reader_blob(statement, journal);
 }
 
-// --- lists ----------------------------------------------------------------------------------------
+// --- lists
+// ----------------------------------------------------------------------------------------
 
 static void copy_bytes(sqlite3_stmt *statement, int column, void *to, size_t len) {
   if ((size_t)sqlite3_column_bytes(statement, column) == len)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Recovery: the checkpoint table and every remaining segment are read once, in order, into one journal per
-// run; nothing is asked per run. Runs that end and are found among the gathered ones are dropped. The facts
-// are checked by their own codec; what they mean is the engine's business. Runs once, before the engine.
+// Recovery: the checkpoint table and every remaining segment are read once, in order, into one
+// journal per run; nothing is asked per run. Runs that end and are found among the gathered ones
+// are dropped. The facts are checked by their own codec; what they mean is the engine's business.
+// Runs once, before the engine.
 #include "io/store_internal.h"
 
 #include "base/check.h"
@@ -50,7 +51,8 @@ static void free_chains(struct chains *chains) {
 
 static bool read_checkpoint(struct orr_store *store, struct chains *chains) {
   sqlite3_stmt *statement = NULL;
-  if (!orr__store_prepare(store, "SELECT run, last_pos, data FROM checkpoint", &statement)) return false;
+  if (!orr__store_prepare(store, "SELECT run, last_pos, data FROM checkpoint", &statement))
+    return false;
   int code;
   while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
     if (sqlite3_column_bytes(statement, 0) != ORR_ID_BYTES) continue;
@@ -71,8 +73,8 @@ static void add_row(struct chains *chains, const struct orr__segment *segment,
   struct chain *chain = chain_of(chains, &entry->run);
   chain->last = segment->number;
   if (entry->pos <= chain->last_pos) return; // in the checkpoint table already
-  // A run whose earlier rows are gone was gathered, and its segment dropped, before this row; or the
-  // rows in between are damaged. Either way the run cannot be built from here on.
+  // A run whose earlier rows are gone was gathered, and its segment dropped, before this row; or
+  // the rows in between are damaged. Either way the run cannot be built from here on.
   if (entry->prev != chain->last_pos) chain->broken = true;
   if (chain->home == 0) chain->home = segment->number;
   chain->last_pos = entry->pos;
@@ -108,7 +110,8 @@ static bool read_segment(struct orr_store *store, struct chains *chains,
   return code == SQLITE_DONE;
 }
 
-// --- which of them are gathered -------------------------------------------------------------------
+// --- which of them are gathered
+// -------------------------------------------------------------------
 
 static int by_id(const void *a, const void *b) {
   const struct chain *const *left = a, *const *right = b;
@@ -151,7 +154,8 @@ static bool look_up(struct orr_store *store, struct chains *chains) {
 // One scan of a small index from the oldest id on, for a store that was full of finished runs.
 static bool scan(struct orr_store *store, struct chains *chains) {
   sqlite3_stmt *statement = NULL;
-  if (!orr__store_prepare(store, "SELECT id FROM runs INDEXED BY runs_status WHERE status = ? AND id >= ?",
+  if (!orr__store_prepare(store,
+                          "SELECT id FROM runs INDEXED BY runs_status WHERE status = ? AND id >= ?",
                           &statement))
     return false;
   int code = SQLITE_DONE;
@@ -180,7 +184,8 @@ static bool find_gathered(struct orr_store *store, struct chains *chains) {
   return final <= LOOKUPS_MAX ? look_up(store, chains) : scan(store, chains);
 }
 
-// --- handing over ---------------------------------------------------------------------------------
+// --- handing over
+// ---------------------------------------------------------------------------------
 
 static void adopt(struct orr_store *store, const struct chain *chain) {
   struct orr__open_run *open = orr__open_put(&store->open, &chain->id);
@@ -190,12 +195,13 @@ static void adopt(struct orr_store *store, const struct chain *chain) {
   if (open->home != 0) orr__store_segment(store, open->home)->runs++;
 }
 
-static bool recover_keys(struct orr_store *store, struct orr_store_recovered *out, int64_t wall_ms) {
+static bool recover_keys(struct orr_store *store, struct orr_store_recovered *out,
+                         int64_t wall_ms) {
   if (out->idempotency == NULL) return true;
   sqlite3_stmt *statement = NULL;
-  if (!orr__store_prepare(store,
-                          "SELECT key, run, request, expires_ms FROM idempotency WHERE expires_ms > ?",
-                          &statement))
+  if (!orr__store_prepare(
+          store, "SELECT key, run, request, expires_ms FROM idempotency WHERE expires_ms > ?",
+          &statement))
     return false;
   sqlite3_bind_int64(statement, 1, wall_ms);
   int code;
@@ -207,8 +213,8 @@ static bool recover_keys(struct orr_store *store, struct orr_store_recovered *ou
     struct orr_digest request;
     memcpy(run.bytes, sqlite3_column_blob(statement, 1), ORR_ID_BYTES);
     memcpy(request.bytes, sqlite3_column_blob(statement, 2), ORR_SHA256_BYTES);
-    struct orr_slice key = orr_slice_of(sqlite3_column_blob(statement, 0),
-                                        (size_t)sqlite3_column_bytes(statement, 0));
+    struct orr_slice key =
+        orr_slice_of(sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
     out->idempotency(out->context, key, &run, &request, sqlite3_column_int64(statement, 3));
   }
   sqlite3_finalize(statement);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Upkeep between commits, one small piece a call: dropping segments that nobody needs, moving the journals
-// of open runs out of old segments, copying the WAL back, sweeping what has expired. Invariant: a
-// segment is dropped only when each of its runs is gathered or has all its rows of that segment in the
-// checkpoint table. Owner of the connection.
+// Upkeep between commits, one small piece a call: dropping segments that nobody needs, moving the
+// journals of open runs out of old segments, copying the WAL back, sweeping what has expired.
+// Invariant: a segment is dropped only when each of its runs is gathered or has all its rows of
+// that segment in the checkpoint table. Owner of the connection.
 #include "io/store_internal.h"
 
 #include "base/check.h"
@@ -20,8 +20,8 @@
 static bool drop_oldest(struct orr_store *store) {
   char sql[128];
   unsigned long long number = (unsigned long long)store->segments[0].number;
-  snprintf(sql, sizeof sql, "DROP TABLE journal_%llu; DELETE FROM segments WHERE number = %llu", number,
-           number);
+  snprintf(sql, sizeof sql, "DROP TABLE journal_%llu; DELETE FROM segments WHERE number = %llu",
+           number, number);
   if (!orr__store_begin(store, true) || !orr__store_exec(store, sql) || !orr__store_end(store))
     return false;
   store->segments_len--;
@@ -29,7 +29,8 @@ static bool drop_oldest(struct orr_store *store) {
   return true;
 }
 
-// --- moving open runs to the checkpoint table -----------------------------------------------------
+// --- moving open runs to the checkpoint table
+// -----------------------------------------------------
 
 struct moved { // one run's rows of this piece
   struct orr_id id;
@@ -57,7 +58,8 @@ static void move_row(struct orr_store *store, struct move *move, uint64_t segmen
   orr_buf_slice_append(&moved->data, entry->data);
 }
 
-static bool read_piece(struct orr_store *store, struct move *move, const struct orr__segment *segment) {
+static bool read_piece(struct orr_store *store, struct move *move,
+                       const struct orr__segment *segment) {
   char sql[96];
   snprintf(sql, sizeof sql, "SELECT pos, data FROM journal_%llu WHERE pos >= %llu ORDER BY pos",
            (unsigned long long)segment->number, (unsigned long long)store->moved_pos);
@@ -83,12 +85,13 @@ static bool read_piece(struct orr_store *store, struct move *move, const struct 
 
 static bool write_piece(struct orr_store *store, const struct move *move) {
   sqlite3_stmt *put = NULL, *mark = NULL;
-  bool done =
-      orr__store_prepare(store,
-                         "INSERT INTO checkpoint(run, last_pos, data) VALUES(?1, ?2, ?3)"
-                         " ON CONFLICT(run) DO UPDATE SET last_pos = ?2, data = CAST(data || ?3 AS BLOB)",
-                         &put) &&
-      orr__store_prepare(store, "INSERT OR REPLACE INTO meta(key, value) VALUES('moved_pos', ?)", &mark);
+  bool done = orr__store_prepare(
+                  store,
+                  "INSERT INTO checkpoint(run, last_pos, data) VALUES(?1, ?2, ?3)"
+                  " ON CONFLICT(run) DO UPDATE SET last_pos = ?2, data = CAST(data || ?3 AS BLOB)",
+                  &put) &&
+              orr__store_prepare(
+                  store, "INSERT OR REPLACE INTO meta(key, value) VALUES('moved_pos', ?)", &mark);
   size_t cursor = 0;
   void *value;
   while (done && orr_map_next(&move->runs, &cursor, NULL, &value)) {
@@ -107,8 +110,8 @@ static bool write_piece(struct orr_store *store, const struct move *move) {
   return done;
 }
 
-// After the last piece: the segment's runs live on in the checkpoint table, and those with newer rows in
-// the next segment.
+// After the last piece: the segment's runs live on in the checkpoint table, and those with newer
+// rows in the next segment.
 static void leave_oldest(struct orr_store *store) {
   struct orr__segment *oldest = &store->segments[0], *next = &store->segments[1];
   for (size_t i = 0; i < store->open.cap && oldest->runs > 0; i++) {
@@ -122,7 +125,8 @@ static void leave_oldest(struct orr_store *store) {
 }
 
 static bool move_piece(struct orr_store *store) {
-  if (store->moved_pos < store->segments[0].first_pos) store->moved_pos = store->segments[0].first_pos;
+  if (store->moved_pos < store->segments[0].first_pos)
+    store->moved_pos = store->segments[0].first_pos;
   struct move move = {.runs = ORR_MAP_INIT};
   bool done = read_piece(store, &move, &store->segments[0]) && orr__store_begin(store, true) &&
               write_piece(store, &move) && orr__store_end(store);
@@ -144,7 +148,8 @@ static bool move_piece(struct orr_store *store) {
   return true;
 }
 
-// --- the rest -------------------------------------------------------------------------------------
+// --- the rest
+// -------------------------------------------------------------------------------------
 
 static bool expire(struct orr_store *store, int64_t wall_ms, bool *more) {
   static const char *const sweeps[] = {
@@ -188,7 +193,8 @@ static bool quiet(const struct orr_store *store) {
 
 bool orr__store_wal_short(const struct orr_store *store) {
   uint64_t used = (uint64_t)store->wal_pages * (4096 + 24) + 32;
-  return store->durability == ORR_DURABLE_FULL && used + ORR__WAL_ROOM_BYTES / 2 > store->wal_bytes &&
+  return store->durability == ORR_DURABLE_FULL &&
+         used + ORR__WAL_ROOM_BYTES / 2 > store->wal_bytes &&
          store->wal_bytes < ORR__WAL_ROOM_MAX_BYTES;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A world for tests of the host: a store in a folder of its own, small pipelines, and workers that are
-// threads without Lua: each answers every task at once with success.
+// A world for tests of the host: a store in a folder of its own, small pipelines, and workers that
+// are threads without Lua: each answers every task at once with success.
 #pragma once
 
 #include "base/check.h"
@@ -22,7 +22,8 @@ static inline char *world_folder(void) {
   return folder;
 }
 
-static inline int world_remove_one(const char *path, const struct stat *info, int flag, struct FTW *at) {
+static inline int world_remove_one(const char *path, const struct stat *info, int flag,
+                                   struct FTW *at) {
   (void)info;
   (void)flag;
   (void)at;
@@ -75,9 +76,9 @@ struct world_worker {
   struct orr_host *host;
   struct orr_inbox inbox;
   pthread_t thread;
-  uint32_t items;          // of a map that it expands
-  _Atomic uint64_t done;   // tasks answered
-  _Atomic bool hold;       // keep tasks instead of answering
+  uint32_t items;        // of a map that it expands
+  _Atomic uint64_t done; // tasks answered
+  _Atomic bool hold;     // keep tasks instead of answering
   struct orr_link *held;
 };
 
@@ -139,7 +140,8 @@ static inline void *world_work(void *context) {
   return NULL;
 }
 
-static inline void world_worker_start(struct world_worker *worker, struct orr_host *host, uint32_t items) {
+static inline void world_worker_start(struct world_worker *worker, struct orr_host *host,
+                                      uint32_t items) {
   worker->host = host;
   worker->items = items;
   worker->held = NULL;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The host end to end, with workers that are threads without Lua: every run ends, nothing is seen before
-// it is on disk, attempts in flight are known after a kill, a failed commit stops everything.
+// The host end to end, with workers that are threads without Lua: every run ends, nothing is seen
+// before it is on disk, attempts in flight are known after a kill, a failed commit stops
+// everything.
 // clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,7 +54,8 @@ static void count_failure(void *context, const char *text) {
 
 static void start(struct fixture *fixture) {
   char message[512] = "";
-  struct orr_store_options store_options = {.path = fixture->path, .durability = fixture->durability};
+  struct orr_store_options store_options = {.path = fixture->path,
+                                            .durability = fixture->durability};
   struct orr_host_options options = {.node = "test",
                                      .seed = 7,
                                      .tasks_per_worker = 64,
@@ -129,7 +131,8 @@ static struct orr_reply *ask(struct fixture *fixture, struct orr_event *event) {
   return reply;
 }
 
-// --- reading the store behind the host's back -----------------------------------------------------
+// --- reading the store behind the host's back
+// -----------------------------------------------------
 
 static void count_row(void *context, const struct orr_store_row *row) {
   uint32_t *count = context;
@@ -159,7 +162,8 @@ static void ten_thousand_runs_end_and_are_gathered(void **state) {
   wait_until(counts(fixture).ungathered == 0);
   assert_int_equal(counts(fixture).live, 0);
   assert_int_equal(counts(fixture).in_flight, 0);
-  assert_int_equal(atomic_load(&fixture->workers[0].done) + atomic_load(&fixture->workers[1].done), 10000);
+  assert_int_equal(atomic_load(&fixture->workers[0].done) + atomic_load(&fixture->workers[1].done),
+                   10000);
   stop(fixture);
   start(fixture); // nothing is left to do
   assert_int_equal(fixture->recovered, 0);
@@ -181,7 +185,8 @@ static void a_wide_map_and_a_long_chain_run_to_their_end(void **state) {
   assert_true(counts(fixture).inline_commits > 0); // a step of a chain is a small batch
 }
 
-// --- nothing is seen before it is on disk ---------------------------------------------------------
+// --- nothing is seen before it is on disk
+// ---------------------------------------------------------
 
 struct early { // a port that looks into the store when a reply arrives
   struct orr_port port;
@@ -218,7 +223,8 @@ static void look(struct orr_port *port, struct orr_reply *reply) {
   struct early *early = (void *)port;
   struct fixture *fixture = early->fixture;
   char *copy = world_path(fixture->folder, "copy.db");
-  char *wal = world_path(fixture->folder, "orrery.db-wal"), *copy_wal = world_path(fixture->folder, "copy.db-wal");
+  char *wal = world_path(fixture->folder, "orrery.db-wal"),
+       *copy_wal = world_path(fixture->folder, "copy.db-wal");
   char *shm = world_path(fixture->folder, "copy.db-shm");
   copy_file(fixture->path, copy);
   copy_file(wal, copy_wal);
@@ -255,7 +261,8 @@ static void a_reply_comes_only_after_its_rows_are_in_the_file(void **state) {
   assert_true(counts(fixture).commits > counts(fixture).inline_commits);
 }
 
-// --- restarts -------------------------------------------------------------------------------------
+// --- restarts
+// -------------------------------------------------------------------------------------
 
 static uint32_t held(struct fixture *fixture) { return counts(fixture).in_flight; }
 
@@ -286,8 +293,8 @@ static void count_recovered(struct orr_blob *journal, struct journal_facts *fact
   }
 }
 
-// A child process is killed with all its slots taken; after a restart exactly those attempts count as
-// interrupted.
+// A child process is killed with all its slots taken; after a restart exactly those attempts count
+// as interrupted.
 static void attempts_in_flight_are_known_after_a_kill(void **state) {
   struct fixture *fixture = *state;
   int fds[2];
@@ -362,7 +369,8 @@ static void another_boot_means_that_nothing_is_known(void **state) {
   assert_false(orr_in_flight_read(fixture->in_flight_path, &units, &len));
 }
 
-// --- failing --------------------------------------------------------------------------------------
+// --- failing
+// --------------------------------------------------------------------------------------
 
 static void a_failed_commit_stops_everything_and_acknowledges_nothing(void **state) {
   struct fixture *fixture = *state;
@@ -388,15 +396,18 @@ static void a_failed_commit_stops_everything_and_acknowledges_nothing(void **sta
   assert_int_equal(reply->status, ORR_ERR_UNAVAILABLE);
   orr_reply_free(reply);
   struct orr_digest generation = {{1}};
-  assert_int_equal(orr_host_put_generation(fixture->host, &generation, NULL, 0), ORR_ERR_UNAVAILABLE);
-  assert_int_equal(atomic_load(&fixture->workers[0].done) + atomic_load(&fixture->workers[1].done), 10);
+  assert_int_equal(orr_host_put_generation(fixture->host, &generation, NULL, 0),
+                   ORR_ERR_UNAVAILABLE);
+  assert_int_equal(atomic_load(&fixture->workers[0].done) + atomic_load(&fixture->workers[1].done),
+                   10);
   stop(fixture);
   start(fixture);
   assert_int_equal(fixture->recovered, 0);
   assert_int_equal(stored_runs(fixture), 10);
 }
 
-// --- doors ----------------------------------------------------------------------------------------
+// --- doors
+// ----------------------------------------------------------------------------------------
 
 static void a_generation_is_kept_before_and_after_the_start(void **state) {
   struct fixture *fixture = *state;
@@ -423,8 +434,8 @@ static void *ask_many(void *context) {
     struct orr_reply *reply = NULL;
     // Every other one gives up at once: its reply comes late and must find no freed memory.
     uint64_t timeout_ms = i % 2 == 0 ? DEADLINE_US / 1000 : 0;
-    if (orr_host_ask(asker->fixture->host, world_submit(asker->fixture->one, 1), timeout_ms, &reply) ==
-        ORR_OK) {
+    if (orr_host_ask(asker->fixture->host, world_submit(asker->fixture->one, 1), timeout_ms,
+                     &reply) == ORR_OK) {
       orr_assert(reply->status == ORR_OK); // not cmocka's: this is another thread
       asker->answered++;
       orr_reply_free(reply);
@@ -462,14 +473,17 @@ static void what_comes_after_the_stop_is_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(ten_thousand_runs_end_and_are_gathered, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_wide_map_and_a_long_chain_run_to_their_end, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_reply_comes_only_after_its_rows_are_in_the_file, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_wide_map_and_a_long_chain_run_to_their_end, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(a_reply_comes_only_after_its_rows_are_in_the_file, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(open_runs_go_on_after_a_stop, setup, teardown),
       cmocka_unit_test_setup_teardown(attempts_in_flight_are_known_after_a_kill, setup, teardown),
       cmocka_unit_test_setup_teardown(another_boot_means_that_nothing_is_known, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_failed_commit_stops_everything_and_acknowledges_nothing, setup,
+      cmocka_unit_test_setup_teardown(a_failed_commit_stops_everything_and_acknowledges_nothing,
+                                      setup, teardown),
+      cmocka_unit_test_setup_teardown(a_generation_is_kept_before_and_after_the_start, setup,
                                       teardown),
-      cmocka_unit_test_setup_teardown(a_generation_is_kept_before_and_after_the_start, setup, teardown),
       cmocka_unit_test_setup_teardown(many_threads_may_ask_and_give_up, setup, teardown),
       cmocka_unit_test_setup_teardown(what_comes_after_the_stop_is_refused, setup, teardown),
   };

@@ -93,7 +93,8 @@ static void forget(struct seen *seen) {
 static void what_was_appended_is_read_back_after_a_flush(void **state) {
   struct fixture *fixture = *state;
   for (int i = 0; i < 3; i++) {
-    struct orr_log_record line = record(i == 1 ? &run_b : &run_a, "fetch", i == 0 ? "first" : "later");
+    struct orr_log_record line =
+        record(i == 1 ? &run_b : &run_a, "fetch", i == 0 ? "first" : "later");
     orr_runlog_append(fixture->log, &line);
   }
   orr_runlog_flush(fixture->log);
@@ -114,9 +115,9 @@ static void a_query_filters_by_step_level_and_cursor(void **state) {
     orr_runlog_append(fixture->log, &line);
   }
   orr_runlog_flush(fixture->log);
-  struct seen seen =
-      read_all(fixture, &(struct orr_log_query){
-                            .run = run_a, .limit = 10, .step = "odd", .level_min = ORR_LOG_WARN});
+  struct seen seen = read_all(
+      fixture,
+      &(struct orr_log_query){.run = run_a, .limit = 10, .step = "odd", .level_min = ORR_LOG_WARN});
   assert_string_equal((char *)seen.texts.data, "7\n9\n");
   forget(&seen);
   struct seen page = read_all(fixture, &(struct orr_log_query){.run = run_a, .limit = 4});
@@ -230,11 +231,14 @@ static void many_threads_may_append(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(what_was_appended_is_read_back_after_a_flush, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_was_appended_is_read_back_after_a_flush, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(a_query_filters_by_step_level_and_cursor, setup, teardown),
-      cmocka_unit_test_setup_teardown(records_survive_a_restart_and_positions_go_on, setup, teardown),
+      cmocka_unit_test_setup_teardown(records_survive_a_restart_and_positions_go_on, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(invalid_utf8_is_repaired_and_flagged, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_line_over_its_bound_is_cut_between_characters, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_line_over_its_bound_is_cut_between_characters, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(a_run_over_its_bound_gets_one_last_record, setup, teardown),
       cmocka_unit_test_setup_teardown(many_threads_may_append, setup, teardown),
   };

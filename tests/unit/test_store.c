@@ -70,7 +70,8 @@ static int teardown(void **state) {
 static uint8_t any_byte[1] = {'j'};
 static const struct orr_buf any_journal = {any_byte, 1, 1};
 
-// --- making runs ----------------------------------------------------------------------------------
+// --- making runs
+// ----------------------------------------------------------------------------------
 
 static struct orr_id id_of(uint32_t number) {
   struct orr_id id = {{0}};
@@ -113,8 +114,8 @@ static void run_finished(struct orr_buf *out, enum orr_run_status status) {
   orr_fact_encode(&fact, out);
 }
 
-static uint64_t add_row(struct orr_outbox *outbox, struct fixture *fixture, uint32_t number, uint64_t prev,
-                        struct orr_buf *facts) {
+static uint64_t add_row(struct orr_outbox *outbox, struct fixture *fixture, uint32_t number,
+                        uint64_t prev, struct orr_buf *facts) {
   if (outbox->rows_len == outbox->rows_cap) {
     outbox->rows_cap = outbox->rows_cap * 2 + 8;
     outbox->rows = orr_realloc(outbox->rows, outbox->rows_cap * sizeof *outbox->rows);
@@ -138,7 +139,8 @@ static enum orr_status commit(struct fixture *fixture, struct orr_outbox *outbox
 }
 
 // One row in a commit of its own.
-static uint64_t write_row(struct fixture *fixture, uint32_t number, uint64_t prev, struct orr_buf *facts) {
+static uint64_t write_row(struct fixture *fixture, uint32_t number, uint64_t prev,
+                          struct orr_buf *facts) {
   struct orr_outbox outbox = {0};
   uint64_t pos = add_row(&outbox, fixture, number, prev, facts);
   assert_int_equal(commit(fixture, &outbox), ORR_OK);
@@ -169,7 +171,8 @@ static void gather_run(struct fixture *fixture, uint32_t number, struct orr_def 
   orr_buf_free(&facts);
 }
 
-// --- recovering -----------------------------------------------------------------------------------
+// --- recovering
+// -----------------------------------------------------------------------------------
 
 struct found {
   uint32_t numbers[4000];
@@ -249,7 +252,8 @@ static void committed_rows_come_back_after_a_restart(void **state) {
   final.id = id_of(4);
   assert_int_equal(orr_store_gather(fixture->store, runs, 1), ORR_OK);
   found = reopen(fixture);
-  // Run 2 has no final fact, so its journal still counts although it was indexed: only ends are looked up.
+  // Run 2 has no final fact, so its journal still counts although it was indexed: only ends are
+  // looked up.
   assert_int_equal(found->len, 2);
   forget(found);
   orr_buf_free(&facts);
@@ -262,10 +266,13 @@ static void keys_and_cached_outputs_are_kept_until_they_expire(void **state) {
   outbox.rows = orr_alloc(2 * sizeof *outbox.rows);
   outbox.rows_len = outbox.rows_cap = 2;
   orr_buf_text(&outbox.bytes, "order-7\"answer\"");
-  outbox.rows[0] = (struct orr_row){.type = ORR_ROW_IDEMPOTENCY, .run = id_of(7), .key_len = 7,
-                                    .request = {{9}}, .expires_ms = 5000};
-  outbox.rows[1] = (struct orr_row){.type = ORR_ROW_CACHE, .key_len = 7, .offset = 7, .len = 8,
-                                    .expires_ms = 6000};
+  outbox.rows[0] = (struct orr_row){.type = ORR_ROW_IDEMPOTENCY,
+                                    .run = id_of(7),
+                                    .key_len = 7,
+                                    .request = {{9}},
+                                    .expires_ms = 5000};
+  outbox.rows[1] = (struct orr_row){
+      .type = ORR_ROW_CACHE, .key_len = 7, .offset = 7, .len = 8, .expires_ms = 6000};
   assert_int_equal(commit(fixture, &outbox), ORR_OK);
   struct orr_store_reader *reader;
   assert_int_equal(orr_store_reader_open(fixture->path, &reader), ORR_OK);
@@ -287,7 +294,8 @@ static void keys_and_cached_outputs_are_kept_until_they_expire(void **state) {
   orr_store_reader_close(reader);
 }
 
-// --- content --------------------------------------------------------------------------------------
+// --- content
+// --------------------------------------------------------------------------------------
 
 static void generations_and_blobs_are_found_by_hash(void **state) {
   struct fixture *fixture = *state;
@@ -303,7 +311,8 @@ static void generations_and_blobs_are_found_by_hash(void **state) {
   assert_true(orr_digest_equal(&found, &second));
   struct orr_digest hash;
   assert_true(orr_digest_parse(
-      ORR_SLICE_LITERAL("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), &hash));
+      ORR_SLICE_LITERAL("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+      &hash));
   struct orr_blob *blob; // the empty one
   assert_int_equal(orr_store_blob(reader, &hash, &blob), ORR_OK);
   assert_int_equal(blob->len, 0);
@@ -313,7 +322,8 @@ static void generations_and_blobs_are_found_by_hash(void **state) {
   orr_store_reader_close(reader);
 }
 
-// --- lists ----------------------------------------------------------------------------------------
+// --- lists
+// ----------------------------------------------------------------------------------------
 
 #define LISTED 300
 struct page {
@@ -332,7 +342,9 @@ static void see_row(void *context, const struct orr_store_row *row) {
   assert_int_equal(row->generation.bytes[0], 1);
 }
 static enum orr_run_status status_of(uint32_t number) {
-  return number % 7 == 0 ? ORR_RUN_FAILED : number % 11 == 0 ? ORR_RUN_CANCELLED : ORR_RUN_SUCCEEDED;
+  return number % 7 == 0    ? ORR_RUN_FAILED
+         : number % 11 == 0 ? ORR_RUN_CANCELLED
+                            : ORR_RUN_SUCCEEDED;
 }
 
 // The model: all numbers, newest first, filtered one by one.
@@ -355,12 +367,14 @@ static void pages_of_every_filter_agree_with_a_naive_model(void **state) {
   struct orr_store_reader *reader;
   assert_int_equal(orr_store_reader_open(fixture->path, &reader), ORR_OK);
   const char *pipelines[] = {NULL, "etl", "other"};
-  const int32_t statuses[] = {-1, ORR_RUN_SUCCEEDED, ORR_RUN_FAILED, ORR_RUN_CANCELLED, ORR_RUN_RUNNING};
+  const int32_t statuses[] = {-1, ORR_RUN_SUCCEEDED, ORR_RUN_FAILED, ORR_RUN_CANCELLED,
+                              ORR_RUN_RUNNING};
   for (size_t p = 0; p < 3; p++) {
     for (size_t s = 0; s < 5; s++) {
       for (uint32_t limit = 1; limit <= 301; limit += 100) {
         uint32_t expected[LISTED], len = expect(expected, statuses[s], pipelines[p]), at = 0;
-        struct orr_store_list query = {.limit = limit, .status = statuses[s], .pipeline = pipelines[p]};
+        struct orr_store_list query = {
+            .limit = limit, .status = statuses[s], .pipeline = pipelines[p]};
         for (;;) {
           struct page page = {.len = 0};
           assert_int_equal(orr_store_list(reader, &query, see_row, &page), ORR_OK);
@@ -402,7 +416,8 @@ static void a_gathered_run_is_read_whole_and_gathering_twice_is_harmless(void **
   orr_store_reader_close(reader);
 }
 
-// --- segments -------------------------------------------------------------------------------------
+// --- segments
+// -------------------------------------------------------------------------------------
 
 static int64_t ask(struct fixture *fixture, const char *sql) {
   sqlite3 *db;
@@ -513,7 +528,8 @@ static void a_damaged_fact_is_reported_with_the_good_ones_before_it(void **state
   orr_buf_free(&facts);
 }
 
-// --- one engine, and failures ---------------------------------------------------------------------
+// --- one engine, and failures
+// ---------------------------------------------------------------------
 
 static void a_second_opener_is_refused_with_the_holders_pid(void **state) {
   struct fixture *fixture = *state;
@@ -543,8 +559,8 @@ static void a_file_of_somebody_else_or_of_the_future_is_refused(void **state) {
   assert_non_null(strstr(message, "newer Orrery"));
   assert_int_equal(sqlite3_exec(db, "PRAGMA application_id = 7", NULL, NULL, NULL), SQLITE_OK);
   assert_int_equal(orr_store_open(&options, &store, message, sizeof message), ORR_ERR_CORRUPT);
-  assert_int_equal(sqlite3_exec(db, "PRAGMA application_id = 0x4f525259; PRAGMA user_version = 1", NULL,
-                                NULL, NULL),
+  assert_int_equal(sqlite3_exec(db, "PRAGMA application_id = 0x4f525259; PRAGMA user_version = 1",
+                                NULL, NULL, NULL),
                    SQLITE_OK);
   sqlite3_close(db);
   open_store(fixture);
@@ -635,27 +651,33 @@ static void a_killed_writer_loses_no_acknowledged_row(void **state) {
     assert_int_equal(found->corrupt, 0);
     assert_int_equal(found->numbers[found->len - 1], found->len); // no gaps
     forget(found);
-    assert_int_equal(ask(fixture, "SELECT count(*) FROM pragma_quick_check WHERE quick_check <> 'ok'"), 0);
+    assert_int_equal(
+        ask(fixture, "SELECT count(*) FROM pragma_quick_check WHERE quick_check <> 'ok'"), 0);
   }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(committed_rows_come_back_after_a_restart, setup, teardown),
-      cmocka_unit_test_setup_teardown(keys_and_cached_outputs_are_kept_until_they_expire, setup, teardown),
+      cmocka_unit_test_setup_teardown(keys_and_cached_outputs_are_kept_until_they_expire, setup,
+                                      teardown),
       cmocka_unit_test_setup_teardown(generations_and_blobs_are_found_by_hash, setup, teardown),
-      cmocka_unit_test_setup_teardown(pages_of_every_filter_agree_with_a_naive_model, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_gathered_run_is_read_whole_and_gathering_twice_is_harmless, setup,
+      cmocka_unit_test_setup_teardown(pages_of_every_filter_agree_with_a_naive_model, setup,
                                       teardown),
-      cmocka_unit_test_setup_teardown(old_segments_are_dropped_and_open_runs_live_on, setup, teardown),
-      cmocka_unit_test_setup_teardown(many_gathered_runs_in_the_journal_are_told_from_open_ones, setup,
+      cmocka_unit_test_setup_teardown(a_gathered_run_is_read_whole_and_gathering_twice_is_harmless,
+                                      setup, teardown),
+      cmocka_unit_test_setup_teardown(old_segments_are_dropped_and_open_runs_live_on, setup,
                                       teardown),
-      cmocka_unit_test_setup_teardown(a_damaged_fact_is_reported_with_the_good_ones_before_it, setup,
+      cmocka_unit_test_setup_teardown(many_gathered_runs_in_the_journal_are_told_from_open_ones,
+                                      setup, teardown),
+      cmocka_unit_test_setup_teardown(a_damaged_fact_is_reported_with_the_good_ones_before_it,
+                                      setup, teardown),
+      cmocka_unit_test_setup_teardown(a_second_opener_is_refused_with_the_holders_pid, setup,
                                       teardown),
-      cmocka_unit_test_setup_teardown(a_second_opener_is_refused_with_the_holders_pid, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_file_of_somebody_else_or_of_the_future_is_refused, setup, teardown),
-      cmocka_unit_test_setup_teardown(a_failed_commit_is_final_and_leaves_what_was_acknowledged, setup,
+      cmocka_unit_test_setup_teardown(a_file_of_somebody_else_or_of_the_future_is_refused, setup,
                                       teardown),
+      cmocka_unit_test_setup_teardown(a_failed_commit_is_final_and_leaves_what_was_acknowledged,
+                                      setup, teardown),
       cmocka_unit_test_setup_teardown(a_killed_writer_loses_no_acknowledged_row, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
