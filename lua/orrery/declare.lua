@@ -50,7 +50,7 @@ end
 
 -- --- steps -----------------------------------------------------------------------------------------------------------
 
-local DURATIONS = { "timeout", "duration" } -- normalised ones get a name with their unit
+local DURATIONS = { "timeout", "duration" } -- constant ones are milliseconds, also under a name with the unit
 
 local function by_kind(what, kind, given)
   if kind == "sleep" and (given.duration == nil) == (given.until_ == nil) then
@@ -80,7 +80,7 @@ end
 local function with_units(kind, taken)
   for _, name in ipairs(DURATIONS) do
     if type(taken[name]) == "number" then
-      taken[name .. "_ms"], taken[name] = taken[name], nil
+      taken[name .. "_ms"] = taken[name]
     end
   end
   if kind == "http" and not taken.method then
@@ -189,7 +189,7 @@ local function build_pipeline(name, given, script, line)
   local what = ('pipeline "%s"'):format(name)
   refuse_named_steps(what, given)
   local taken = options.take(what, named(given), options.pipeline)
-  if taken.timeout then taken.timeout_ms, taken.timeout = taken.timeout, nil end
+  taken.timeout_ms = taken.timeout
   local steps, by_name = {}, {}
   collect(what, given, steps, 0)
   for _, step in ipairs(steps) do by_name[step.name] = by_name[step.name] or step end

@@ -39,6 +39,7 @@ local function step_meta(step)
   for _, name in ipairs(NAMES_ONLY) do
     if o[name] ~= nil then out[name] = names_of(o[name]) end
   end
+  if out.duration_ms then out.duration = nil end
   if type(o.over) == "table" then out.over = o.over.path end
   if step.when then out.when = show(step.when) end
   if step.cache then out.cache = { key = show(step.cache.key), ttl_ms = step.cache.ttl_ms } end

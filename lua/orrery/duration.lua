@@ -21,7 +21,7 @@ local function of_text(text)
     if not ms then return nil, 'not a duration' end
     if ms >= last then return nil, "units go from large to small, each once" end
     if #digits > 15 then return nil, "too long" end
-    total, at, last = total + tonumber(digits) * ms, stop, ms
+    total, at, last = total + tonumber(digits .. ".0") * ms, stop, ms
     if total > M.MAX_MS then return nil, "too long" end
   until at > #text
   return math.tointeger(total)

@@ -56,7 +56,7 @@ M.kinds = { -- each kind's own options
     S("query", "fields", "added to the URL, escaped"),
     S("body", "text", "request body as text"),
     S("json", "value", "request body, sent as JSON"),
-    S("expect", "codes", "statuses that count as success", { default = "200 to 299" }),
+    S("expect", "expect", "statuses that count as success, or function(response) -> boolean", { default = "200 to 299" }),
     S("max_bytes", "integer", "longest answer that is read, in bytes", { min = 1, max = 1 << 40, default = "16 MiB" }),
   },
   map = {
@@ -258,6 +258,13 @@ C.codes = function(value)
     return n and n >= 0 and n <= 999 and n or nil
   end)
   if not out then return nil, "a code or a list of codes, such as { 0, 3 }" end
+  return out
+end
+
+C.expect = function(value)
+  if type(value) == "function" then return value end
+  local out = C.codes(value)
+  if not out then return nil, "a status, a list of statuses, or a function of the response" end
   return out
 end
 

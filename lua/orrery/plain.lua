@@ -5,6 +5,8 @@ local M = {}
 
 M.null = setmetatable({}, { __tostring = function() return "null" end })
 M.array_mt = {}
+local has_json, c_json = pcall(require, "orrery.c.json") -- absent where the library is tested without the host
+local host_array_mt = has_json and c_json.array_mt or M.array_mt
 
 --- Marks a list, also an empty one.
 function M.array(list) return setmetatable(list or {}, M.array_mt) end
@@ -80,7 +82,7 @@ function encode(value, path, depth)
   if kind ~= "table" then return nil, path .. ": a " .. kind end
   if depth > 100 then return nil, path .. ": nested too deep, or a cycle" end
   local mt = getmetatable(value)
-  if mt == M.array_mt or (mt and mt.orrery_array) or #value > 0 then return list(value, path, depth + 1) end
+  if mt == M.array_mt or mt == host_array_mt or #value > 0 then return list(value, path, depth + 1) end
   return object(value, path, depth + 1)
 end
 

@@ -21,7 +21,7 @@ struct orr_route { // a Lua route, in order of declaration
   const char *method;  // "GET"
   const char *pattern; // "/api/custom/{name}": exact segments and {parameters}
   const char *script;  // project path, or "orrery/routes/runs.lua" for built-in ones
-  uint32_t index;      // of the route within its script, from 0
+  uint32_t index;      // of the route within its script, from 1
 };
 struct orr_generation {
   uint32_t refs; // atomic

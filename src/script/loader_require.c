@@ -6,6 +6,7 @@
 #include "script/embedded.h"
 #include "script/json_lua.h"
 #include "script/loader_internal.h"
+#include "script/worker_parts.h"
 
 #include <lualib.h>
 #include <luv/luv.h>
@@ -22,13 +23,19 @@ static const char *const REFUSING[][2] = {
 // --- the library -------------------------------------------------------------------------------------------------
 
 // A module of the tree ORRERY_LUA, as a chunk named like the embedded one.
-static bool load_from_tree(lua_State *L, const char *root, const char *path) {
-  struct orr_buf file = ORR_BUF_INIT;
-  orr_buf_printf(&file, "%s/%s", root, path);
-  bool found = luaL_loadfilex(L, orr_buf_cstr(&file), "t") == LUA_OK;
-  orr_buf_free(&file);
-  if (!found) lua_pop(L, 1);
-  return found;
+static bool load_from_tree(lua_State *L, const char *root, const struct orr_embedded *module) {
+  struct orr_buf text = ORR_BUF_INIT;
+  char path[1024], chunk[256], piece[4096];
+  snprintf(path, sizeof(path), "%s/%s", root, module->path);
+  snprintf(chunk, sizeof(chunk), "=%s", module->path);
+  FILE *file = fopen(path, "rbe");
+  if (file == NULL) return false; // argparse, say, comes from elsewhere
+  for (size_t got; (got = fread(piece, 1, sizeof(piece), file)) > 0;) orr_buf_append(&text, piece, got);
+  fclose(file);
+  int status = luaL_loadbufferx(L, orr_buf_cstr(&text), text.len, chunk, "t");
+  orr_buf_free(&text);
+  if (status != LUA_OK) lua_error(L);
+  return true;
 }
 
 static int search_embedded(lua_State *L) {
@@ -36,7 +43,7 @@ static int search_embedded(lua_State *L) {
   const char *root = getenv("ORRERY_LUA");
   for (const struct orr_embedded *module = orr_embedded_lua; module->module != NULL; module++) {
     if (strcmp(module->module, name) != 0) continue;
-    if (root != NULL && load_from_tree(L, root, module->path)) return 1;
+    if (root != NULL && load_from_tree(L, root, module)) return 1;
     char chunk[256];
     snprintf(chunk, sizeof(chunk), "=%s", module->path);
     if (luaL_loadbufferx(L, (const char *)module->code, module->len, chunk, "b") != LUA_OK) return lua_error(L);
@@ -352,6 +359,7 @@ void orr__load_globals(struct orr__load *load) {
   lua_State *L = load->L;
   only_embedded(L);
   preload(L, "orrery.c.json", orr_luaopen_json, NULL);
+  preload(L, "orrery.c.base64", orr_luaopen_c_base64, NULL);
   preload(L, "luv", open_luv, NULL);
   for (size_t i = 0; i < sizeof(REFUSING) / sizeof(REFUSING[0]); i++) {
     preload(L, REFUSING[i][0], open_refusing, REFUSING[i][1]);

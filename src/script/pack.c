@@ -335,6 +335,7 @@ void orr__load_routes(struct orr__load *load, struct orr_arena *arena, struct or
     route->method = orr_arena_text(arena, orr_slice_text(get_text(L, at, "method")));
     route->pattern = orr_arena_text(arena, orr_slice_text(get_text(L, at, "pattern")));
     route->script = orr_arena_text(arena, orr_slice_text(get_text(L, at, "script")));
+    route->index = 1;
     for (uint32_t k = 0; k < i; k++) route->index += strcmp((*routes)[k].script, route->script) == 0;
     lua_pop(L, 1);
   }

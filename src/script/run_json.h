@@ -17,3 +17,5 @@ enum orr_status orr_picture_run(struct orr_def *def, struct orr_slice journal, c
 // One entry of a list: id, pipeline, version, status, created_at, started_at, finished_at, parent, trigger, error.
 void orr_picture_summary(const struct orr_run_summary *summary, struct orr_buf *out);
 void orr_picture_row(const struct orr_store_row *row, struct orr_buf *out);
+// {"items": [facts], "next": null}: the journal fact by fact. ORR_ERR_CORRUPT after the good ones before a bad record.
+enum orr_status orr_picture_journal(const struct orr_def *def, struct orr_slice journal, struct orr_buf *out);

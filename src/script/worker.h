@@ -21,6 +21,7 @@ struct orr_worker_options {
   const char *runlog_path;   // for log readers; or NULL
   const char *name;          // thread name, "worker 1"
   const char *data_dir;
+  size_t lua_bytes_max;      // memory of one Lua state; 0: ORR_LUA_BYTES_MAX
   // Answers that Lua routes and CLI may ask of the app as JSON ("scripts", "health" ...): writes JSON to out.
   enum orr_status (*app_query)(void *context, const char *what, struct orr_buf *out);
   void *app_context;
