@@ -133,7 +133,7 @@ static void a_generation_comes_back_from_the_store(void **state) {
   assert_int_equal(read->defs_len, 2);
   assert_int_equal(read->routes_len, 2);
   assert_string_equal(read->routes[1].method, "PUT");
-  assert_int_equal(read->routes[1].index, 1);
+  assert_int_equal(read->routes[1].index, 2);
   assert_true(orr_slice_equal(orr_blob_slice(read->config), orr_blob_slice(generation->config)));
   assert_string_equal(read->root, p.root);
   orr_generation_unref(read);
