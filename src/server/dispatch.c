@@ -142,7 +142,9 @@ static void ask_lua(const struct orr_server_options *options, const struct orr_e
   const struct orr_request_line *line = exchange->line;
   request->generation = match->project ? orr_generation_ref(generation) : NULL;
   request->script = match->script;
-  request->route_index = match->index;
+  // The loader counts a script's routes from 1 (generation.h), requests count from 0 (worker.h).
+  orr_assert(!match->project || match->index > 0);
+  request->route_index = match->project ? match->index - 1 : match->index;
   request->method = orr_strdup(orr_method_text(line->method == ORR_HEAD ? ORR_GET : line->method));
   request->path = orr_strdup(path);
   request->query = orr_strdup(line->query);
