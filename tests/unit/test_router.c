@@ -52,7 +52,7 @@ static void a_wrong_method_names_the_right_ones(void **state) {
 
 static void project_routes_come_after_built_in_ones(void **state) {
   (void)state;
-  const struct orr_route routes[] = {{"GET", "/api/{any}", "routes/a.lua", 2},
+  const struct orr_route routes[] = {{"GET", "/api/{any}", "routes/a.lua", 1},
                                      {"POST", "/api/custom/{a}/{b}", "routes/a.lua", 2},
                                      {"PUT", "/api/custom/{a}/{b}", "routes/b.lua", 1}};
   assert_int_equal(orr_router_match(routes, 3, ORR_GET, orr_slice_text("/api/runs"), &match, allow), ORR_MATCHED);
