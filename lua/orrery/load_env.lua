@@ -22,8 +22,10 @@ local function not_at_load(name, what, help)
   return refuse(name, "E0113", ("%s is not available while a script loads: %s"):format(name, what), help)
 end
 
+local CLOCK = "loading has no clock, so that equal scripts give equal declarations"
+
 local function os_table()
-  local clock = "loading has no clock, so that equal scripts give equal declarations"
+  local clock = CLOCK
   local t = {
     time = not_at_load("os.time", clock, "inside a step: o.time.now()"),
     clock = not_at_load("os.clock", clock, "inside a step: o.time.now()"),
@@ -87,6 +89,16 @@ function M.script(shared)
   local env = setmetatable({}, { __index = shared })
   rawset(env, "_G", env)
   return env
+end
+
+--- orrery.c.time without its clocks.
+---@param real table
+---@return table
+function M.time(real)
+  return {
+    iso = real.iso, parse = real.parse, duration = real.duration, sleep = no_io("o.time.sleep"),
+    now_ms = not_at_load("o.time.now", CLOCK), mono_ms = not_at_load("o.time.mono", CLOCK),
+  }
 end
 
 --- A module of the host whose functions may not be called at load: reading its fields is fine.

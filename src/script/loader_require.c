@@ -13,11 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// Modules of the host that do I/O, as scripts call them.
+// Modules that do I/O, as scripts call them: theirs, and what only library modules require.
 static const char *const REFUSING[][2] = {
-    {"orrery.c.fs", "o.fs"},     {"orrery.c.process", "o.process"}, {"orrery.c.http", "o.http"},
-    {"orrery.c.time", "o.time"}, {"orrery.c.task", "o.task"},       {"orrery.c.log", "o.log"},
-    {"orrery.c.runs", "o.runs"}, {"orrery.c.app", "o.app"},
+    {"orrery.fs", "o.fs"},        {"orrery.process", "o.process"},   {"orrery.http_client", "o.http"},
+    {"orrery.runs", "o.runs"},    {"orrery.task", "o.task"},         {"orrery.log", "o.log"},
+    {"orrery.c.fs", "o.fs"},      {"orrery.c.process", "o.process"}, {"orrery.c.http", "o.http"},
+    {"orrery.c.task", "o.task"},  {"orrery.c.log", "o.log"},         {"orrery.c.runs", "o.runs"},
+    {"orrery.c.app", "o.app"},
 };
 
 // --- the library -------------------------------------------------------------------------------------------------
@@ -64,6 +66,14 @@ static int open_refusing(lua_State *L) { // upvalue: what scripts call it
   library(L, "orrery.load_env");
   lua_getfield(L, -1, "refusing");
   lua_pushvalue(L, lua_upvalueindex(1));
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+static int open_time(lua_State *L) { // what needs no clock works
+  library(L, "orrery.load_env");
+  lua_getfield(L, -1, "time");
+  orr_luaopen_c_time(L);
   lua_call(L, 1, 1);
   return 1;
 }
@@ -360,6 +370,7 @@ void orr__load_globals(struct orr__load *load) {
   only_embedded(L);
   preload(L, "orrery.c.json", orr_luaopen_json, NULL);
   preload(L, "orrery.c.base64", orr_luaopen_c_base64, NULL);
+  preload(L, "orrery.c.time", open_time, NULL);
   preload(L, "luv", open_luv, NULL);
   for (size_t i = 0; i < sizeof(REFUSING) / sizeof(REFUSING[0]); i++) {
     preload(L, REFUSING[i][0], open_refusing, REFUSING[i][1]);
