@@ -84,6 +84,7 @@ enum orr_status orr_run_record(struct orr_run *run, const struct orr_fact *fact)
 }
 
 enum orr_status orr_run_load(struct orr_run *run, struct orr_slice facts) {
+  if (facts.len == 0) return ORR_OK; // no offset to a journal that has no memory yet
   size_t good = run->journal.len;
   orr_buf_slice_append(&run->journal, facts);
   struct orr_reader reader =
