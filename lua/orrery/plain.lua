@@ -46,7 +46,9 @@ local function sorted_keys(value, path)
 end
 
 local function list(value, path, depth)
-  local parts = {}
+  local parts, count = {}, 0
+  for _ in pairs(value) do count = count + 1 end
+  if count ~= #value then return nil, path .. ": a table with mixed keys" end
   for i = 1, #value do
     local text, err = encode(value[i], path .. "." .. i, depth)
     if not text then return nil, err end

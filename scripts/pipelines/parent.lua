@@ -1,11 +1,17 @@
--- Child runs: a step may run another pipeline and take its output.
+-- Child runs: a step may run another pipeline and take its output. A file may declare several pipelines.
 local o = require "orrery"
 
-o.pipeline "parent" {
-  description = "Greets by way of another pipeline.",
-  input = { name = o.string { default = "orrery" } },
-  output = o.ref "shout",
+o.pipeline "shout" {
+  description = "Makes a text loud.",
+  input = { text = o.string {} },
+  o.step "upper" { run = function(ctx) return ctx.input.text:upper() .. "!" end },
+}
 
-  o.run "child" { pipeline = "hello", input = { name = o.ref "input.name" }, timeout = "30s" },
-  o.step "shout" { after = "child", run = function(ctx) return ctx.results.child:upper() end },
+o.pipeline "parent" {
+  description = "Has each word shouted by a child run.",
+  input = { first = o.string { default = "hello" }, second = o.string { default = "world" } },
+  output = function(ctx) return ctx.results.one .. " " .. ctx.results.two end,
+
+  o.run "one" { pipeline = "shout", input = { text = o.ref "input.first" }, timeout = "30s" },
+  o.run "two" { pipeline = "shout", input = { text = o.ref "input.second" }, timeout = "30s" },
 }
