@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which code there is: the current generation, and older ones that runs are pinned to, read from the store when
-// asked for and kept, least recently used out first. Any thread; a mutex, held over reads of the store, which only
-// happen for a generation that nobody asked for lately.
+// Which code there is: the current generation, and older ones that runs are pinned to, read from
+// the store when asked for and kept, least recently used out first. Any thread; a mutex, held over
+// reads of the store, which only happen for a generation that nobody asked for lately.
 #include "script/generation.h"
 
 #include "base/check.h"
@@ -14,11 +14,11 @@
 struct orr_code {
   pthread_mutex_t mutex;
   char *root, *store_path;
-  struct orr_generation *current;        // a reference or NULL
-  struct orr_generation *old[OLD_KEPT];  // most recently used first, references
+  struct orr_generation *current;       // a reference or NULL
+  struct orr_generation *old[OLD_KEPT]; // most recently used first, references
   uint32_t old_len;
-  struct orr_store_reader *reader;       // opened at first need
-  uint64_t serial;                       // atomic
+  struct orr_store_reader *reader; // opened at first need
+  uint64_t serial;                 // atomic
 };
 
 struct orr_code *orr_code_new(const char *root, const char *store_path) {
@@ -42,14 +42,18 @@ void orr_code_free(struct orr_code *code) {
 
 struct orr_generation *orr_code_current(struct orr_code *code) {
   pthread_mutex_lock(&code->mutex);
-  struct orr_generation *generation = code->current != NULL ? orr_generation_ref(code->current) : NULL;
+  struct orr_generation *generation =
+      code->current != NULL ? orr_generation_ref(code->current) : NULL;
   pthread_mutex_unlock(&code->mutex);
   return generation;
 }
 
-uint64_t orr_code_serial(const struct orr_code *code) { return __atomic_load_n(&code->serial, __ATOMIC_ACQUIRE); }
+uint64_t orr_code_serial(const struct orr_code *code) {
+  return __atomic_load_n(&code->serial, __ATOMIC_ACQUIRE);
+}
 
-// Puts a generation at the front, taking over the reference; returns the one that falls out, or NULL.
+// Puts a generation at the front, taking over the reference; returns the one that falls out, or
+// NULL.
 static struct orr_generation *keep(struct orr_code *code, struct orr_generation *generation) {
   struct orr_generation *out = NULL;
   if (code->old_len == OLD_KEPT) out = code->old[--code->old_len];
@@ -89,8 +93,10 @@ void orr_code_swap(struct orr_code *code, struct orr_generation *generation) {
 static struct orr_generation *read_stored(struct orr_code *code, const struct orr_digest *digest) {
   struct orr_generation *generation;
   if (code->store_path == NULL) return NULL;
-  if (code->reader == NULL && orr_store_reader_open(code->store_path, &code->reader) != ORR_OK) return NULL;
-  return orr_generation_read(code->reader, digest, code->root, &generation) == ORR_OK ? generation : NULL;
+  if (code->reader == NULL && orr_store_reader_open(code->store_path, &code->reader) != ORR_OK)
+    return NULL;
+  return orr_generation_read(code->reader, digest, code->root, &generation) == ORR_OK ? generation
+                                                                                      : NULL;
 }
 
 struct orr_generation *orr_code_find(struct orr_code *code, const struct orr_digest *digest) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Generations: immutable once made, any thread reads them.
 //
-// Life. A definition points at its generation (def->code) and a generation at its definitions, which would keep
-// both forever. So there are two counts: `refs` are the holders from outside, `parts` are those plus one for each
-// living definition. When the last holder lets go, the generation gives up its own references to its definitions
-// (once: `released`); those that runs still hold live on and keep the generation's files readable through
-// def->code; the last of them frees it. A holder that comes back through def->code gets the files, while names
-// are no longer resolved there (orr_generation_def gives NULL): whoever needs names finds the generation by
+// Life. A definition points at its generation (def->code) and a generation at its definitions,
+// which would keep both forever. So there are two counts: `refs` are the holders from outside,
+// `parts` are those plus one for each living definition. When the last holder lets go, the
+// generation gives up its own references to its definitions (once: `released`); those that runs
+// still hold live on and keep the generation's files readable through def->code; the last of them
+// frees it. A holder that comes back through def->code gets the files, while names are no longer
+// resolved there (orr_generation_def gives NULL): whoever needs names finds the generation by
 // digest.
 #include "script/generation.h"
 
@@ -29,7 +30,9 @@ struct generation {
   struct orr_arena arena;
 };
 
-static struct generation *inside(struct orr_generation *generation) { return (struct generation *)(void *)generation; }
+static struct generation *inside(struct orr_generation *generation) {
+  return (struct generation *)(void *)generation;
+}
 
 static void destroy(struct generation *g) {
   for (uint32_t i = 0; i < g->shared.files_len; i++) orr_blob_unref(g->shared.files[i].content);
@@ -70,14 +73,17 @@ void orr_generation_unref(struct orr_generation *generation) {
   drop_part(g);
 }
 
-const struct orr_script_file *orr_generation_file(const struct orr_generation *generation, const char *path) {
+const struct orr_script_file *orr_generation_file(const struct orr_generation *generation,
+                                                  const char *path) {
   uint32_t low = 0, high = generation->files_len;
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;
     int order = strcmp(path, generation->files[middle].path);
     if (order == 0) return &generation->files[middle];
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return NULL;
 }
@@ -98,8 +104,10 @@ struct orr_def *orr_generation_def(const struct orr_generation *generation, stru
     uint32_t middle = low + (high - low) / 2;
     int order = compare_name(name, generation->defs[middle]->name);
     if (order == 0) return generation->defs[middle];
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return NULL;
 }
@@ -110,8 +118,10 @@ size_t orr_generation_blobs(const struct orr_generation *generation, struct orr_
   *blobs = orr_alloc((generation->files_len + generation->defs_len + 2) * sizeof(**blobs));
   (*blobs)[len++] = orr_blob_slice(generation->tree);
   if (generation->config != NULL) (*blobs)[len++] = orr_blob_slice(generation->config);
-  for (uint32_t i = 0; i < generation->defs_len; i++) (*blobs)[len++] = orr_blob_slice(g->encoded[i]);
-  for (uint32_t i = 0; i < generation->files_len; i++) (*blobs)[len++] = orr_blob_slice(generation->files[i].content);
+  for (uint32_t i = 0; i < generation->defs_len; i++)
+    (*blobs)[len++] = orr_blob_slice(g->encoded[i]);
+  for (uint32_t i = 0; i < generation->files_len; i++)
+    (*blobs)[len++] = orr_blob_slice(generation->files[i].content);
   return len;
 }
 
@@ -120,17 +130,21 @@ struct orr_blob *orr__generation_encoded(const struct orr_generation *generation
   return ((const struct generation *)(const void *)generation)->encoded[index];
 }
 
-// --- making ---------------------------------------------------------------------------------------------------
+// --- making
+// ---------------------------------------------------------------------------------------------------
 
 static int by_path(const void *a, const void *b) {
-  return strcmp(((const struct orr_script_file *)a)->path, ((const struct orr_script_file *)b)->path);
+  return strcmp(((const struct orr_script_file *)a)->path,
+                ((const struct orr_script_file *)b)->path);
 }
 
 static int by_name(const void *a, const void *b) {
   return strcmp((*(struct orr_def *const *)a)->name, (*(struct orr_def *const *)b)->name);
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_text(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static char *tree_line(const char *kind, const struct orr_digest *digest, const char *name) {
   char hex[65];
@@ -144,7 +158,8 @@ static char *tree_line(const char *kind, const struct orr_digest *digest, const 
 
 static char *route_line(const struct orr_route *route) {
   struct orr_buf line = ORR_BUF_INIT;
-  orr_buf_printf(&line, "route %s %06u %s %s\n", route->method, route->index, route->pattern, route->script);
+  orr_buf_printf(&line, "route %s %06u %s %s\n", route->method, route->index, route->pattern,
+                 route->script);
   char *text = orr_strdup(orr_buf_cstr(&line));
   orr_buf_free(&line);
   return text;
@@ -163,7 +178,8 @@ static void make_tree(struct generation *g) {
     orr_sha256(orr_blob_slice(g->encoded[i]), &digest);
     lines[len++] = tree_line("def", &digest, s->defs[i]->name);
   }
-  for (uint32_t i = 0; i < s->files_len; i++) lines[len++] = tree_line("file", &s->files[i].digest, s->files[i].path);
+  for (uint32_t i = 0; i < s->files_len; i++)
+    lines[len++] = tree_line("file", &s->files[i].digest, s->files[i].path);
   for (uint32_t i = 0; i < s->routes_len; i++) lines[len++] = route_line(&s->routes[i]);
   qsort(lines, len, sizeof(*lines), by_text);
   struct orr_buf tree = ORR_BUF_INIT;
@@ -190,7 +206,8 @@ static void take_files(struct generation *g, const struct orr__parts *parts) {
 
 static void take_routes(struct generation *g, const struct orr__parts *parts) {
   g->shared.routes_len = parts->routes_len;
-  g->shared.routes = orr_arena_alloc(&g->arena, (parts->routes_len + 1) * sizeof(*g->shared.routes));
+  g->shared.routes =
+      orr_arena_alloc(&g->arena, (parts->routes_len + 1) * sizeof(*g->shared.routes));
   for (uint32_t i = 0; i < parts->routes_len; i++) {
     const struct orr_route *from = &parts->routes[i];
     g->shared.routes[i] = (struct orr_route){
@@ -206,7 +223,8 @@ static void take_definitions(struct generation *g, const struct orr__parts *part
   g->shared.defs_len = parts->defs_len;
   g->shared.defs = orr_arena_alloc(&g->arena, (parts->defs_len + 1) * sizeof(struct orr_def *));
   g->encoded = orr_arena_alloc(&g->arena, (parts->defs_len + 1) * sizeof(struct orr_blob *));
-  if (parts->defs_len > 0) memcpy(g->shared.defs, parts->defs, parts->defs_len * sizeof(struct orr_def *));
+  if (parts->defs_len > 0)
+    memcpy(g->shared.defs, parts->defs, parts->defs_len * sizeof(struct orr_def *));
   qsort(g->shared.defs, parts->defs_len, sizeof(struct orr_def *), by_name);
   for (uint32_t i = 0; i < parts->defs_len; i++) {
     struct orr_buf bytes = ORR_BUF_INIT;

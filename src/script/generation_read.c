@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A generation out of the store: the tree names every blob by its hash. Every blob is checked against its hash.
+// A generation out of the store: the tree names every blob by its hash. Every blob is checked
+// against its hash.
 #include "script/generation.h"
 
 #include "base/clock.h"
@@ -124,18 +125,20 @@ static void forget(struct reading *r) { // what no generation took over
   orr_blob_unref(r->config);
 }
 
-enum orr_status orr_generation_read(struct orr_store_reader *reader, const struct orr_digest *digest,
-                                    const char *root, struct orr_generation **generation) {
+enum orr_status orr_generation_read(struct orr_store_reader *reader,
+                                    const struct orr_digest *digest, const char *root,
+                                    struct orr_generation **generation) {
   struct reading r = {.reader = reader};
   struct orr_blob *tree;
   struct orr_digest actual;
   enum orr_status status = orr_store_blob(reader, digest, &tree);
   if (status != ORR_OK) return status;
   orr_sha256(orr_blob_slice(tree), &actual);
-  status = orr_digest_equal(digest, &actual) ? read_tree(&r, orr_blob_slice(tree)) : ORR_ERR_CORRUPT;
+  status =
+      orr_digest_equal(digest, &actual) ? read_tree(&r, orr_blob_slice(tree)) : ORR_ERR_CORRUPT;
   if (status == ORR_OK) {
-    struct orr__parts parts = {root,     r.files,      r.files_len, r.defs, r.defs_len,
-                               r.routes, r.routes_len, r.config};
+    struct orr__parts parts = {root,       r.files,  r.files_len,  r.defs,
+                               r.defs_len, r.routes, r.routes_len, r.config};
     *generation = orr__generation_make(&parts, orr_clock_now().wall_ms);
     // Definitions encode to the bytes they came from, so the tree is the same again.
     if (!orr_digest_equal(&(*generation)->digest, digest)) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One build: files, one validating load of all scripts, definitions, a generation. The caller's thread.
+// One build: files, one validating load of all scripts, definitions, a generation. The caller's
+// thread.
 #include "script/loader.h"
 
 #include "base/check.h"
@@ -129,17 +130,21 @@ static struct orr_generation *make(struct orr_loader *loader, struct orr__built 
   struct orr_script_file *files = orr_alloc((loader->sources_len + 1) * sizeof(*files));
   for (uint32_t i = 0; i < loader->sources_len; i++) {
     struct orr__source *source = loader->sources[i];
-    files[i] = (struct orr_script_file){source->path, source->digest, orr_blob_ref(source->content)};
+    files[i] =
+        (struct orr_script_file){source->path, source->digest, orr_blob_ref(source->content)};
   }
-  struct orr__parts parts = {loader->project.root, files,         loader->sources_len, built->defs,
-                             built->defs_len,      built->routes, built->routes_len,   built->config};
+  struct orr__parts parts = {loader->project.root, files,           loader->sources_len,
+                             built->defs,          built->defs_len, built->routes,
+                             built->routes_len,    built->config};
   struct orr_generation *generation = orr__generation_make(&parts, orr_clock_now().wall_ms);
   free(files);
   return generation;
 }
 
-// One load of what is not kept. False: problems were found, or the kept part cannot stand beside it.
-static bool build(struct orr_loader *loader, struct orr__built *built, struct orr_problems *problems) {
+// One load of what is not kept. False: problems were found, or the kept part cannot stand beside
+// it.
+static bool build(struct orr_loader *loader, struct orr__built *built,
+                  struct orr_problems *problems) {
   size_t before = problems->len;
   struct orr__load *load = orr_alloc(sizeof(*load));
   load->loader = loader;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The project's files: found by folder, read when their stamp (size, times, inode) changed, hashed. The loader's
-// thread. Knows nothing of Lua.
+// The project's files: found by folder, read when their stamp (size, times, inode) changed, hashed.
+// The loader's thread. Knows nothing of Lua.
 #include "base/check.h"
 #include "io/digest.h"
 #include "script/loader_internal.h"
@@ -15,7 +15,8 @@
 
 #define DEPTH_MAX 16u // folders below folders
 
-static const char *const SCRIPT_FOLDERS[] = {"pipelines", "workflows", "triggers", "chains", "routes", "plugins"};
+static const char *const SCRIPT_FOLDERS[] = {"pipelines", "workflows", "triggers",
+                                             "chains",    "routes",    "plugins"};
 
 void orr__source_free(struct orr__source *source) {
   orr_blob_unref(source->content);
@@ -31,14 +32,16 @@ struct orr__source *orr__loader_find(const struct orr_loader *loader, const char
   return orr_map_get(&loader->by_path, orr_slice_text(path));
 }
 
-static void unreadable(struct orr_problems *problems, const char *path, const char *code, const char *why) {
+static void unreadable(struct orr_problems *problems, const char *path, const char *code,
+                       const char *why) {
   struct orr_buf text = ORR_BUF_INIT;
   orr_buf_printf(&text, "cannot read %s: %s", path, why);
   orr_problems_add(problems, code, orr_buf_cstr(&text))->file = orr_strdup(path);
   orr_buf_free(&text);
 }
 
-// Reads a whole file whose size is known roughly; the file may change under us, the bytes read are what counts.
+// Reads a whole file whose size is known roughly; the file may change under us, the bytes read are
+// what counts.
 static struct orr_blob *read_all(int fd, size_t size, int *error_number) {
   struct orr_buf bytes = ORR_BUF_INIT;
   struct orr_blob *blob = NULL;
@@ -59,15 +62,18 @@ static struct orr_blob *read_all(int fd, size_t size, int *error_number) {
   return blob;
 }
 
-static int64_t nanoseconds(struct timespec at) { return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec; }
-
-static bool same_stamp(const struct orr__source *source, const struct stat *info) {
-  return source->content != NULL && source->size == (uint64_t)info->st_size && source->inode == info->st_ino &&
-         source->modified_ns == nanoseconds(info->st_mtim) && source->changed_ns == nanoseconds(info->st_ctim);
+static int64_t nanoseconds(struct timespec at) {
+  return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
 }
 
-static void read_source(struct orr__source *source, int folder, const char *name, const struct stat *info,
-                        struct orr_problems *problems) {
+static bool same_stamp(const struct orr__source *source, const struct stat *info) {
+  return source->content != NULL && source->size == (uint64_t)info->st_size &&
+         source->inode == info->st_ino && source->modified_ns == nanoseconds(info->st_mtim) &&
+         source->changed_ns == nanoseconds(info->st_ctim);
+}
+
+static void read_source(struct orr__source *source, int folder, const char *name,
+                        const struct stat *info, struct orr_problems *problems) {
   int error_number = 0;
   int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct orr_blob *content = fd >= 0 ? read_all(fd, (size_t)info->st_size, &error_number) : NULL;
@@ -77,7 +83,8 @@ static void read_source(struct orr__source *source, int folder, const char *name
   source->content = content;
   if (content == NULL) {
     bool large = error_number == EFBIG;
-    unreadable(problems, source->path, "E0109", large ? "larger than 4 MiB" : strerror(error_number));
+    unreadable(problems, source->path, "E0109",
+               large ? "larger than 4 MiB" : strerror(error_number));
     source->seen = false;
     return;
   }
@@ -103,7 +110,8 @@ static bool too_fresh(const struct stat *info) {
 
 // Summed over all files, so the order of the walk does not matter.
 static uint64_t stamp_of(const char *path, const struct stat *info) {
-  int64_t parts[4] = {nanoseconds(info->st_mtim), nanoseconds(info->st_ctim), (int64_t)info->st_size, (int64_t)info->st_ino};
+  int64_t parts[4] = {nanoseconds(info->st_mtim), nanoseconds(info->st_ctim),
+                      (int64_t)info->st_size, (int64_t)info->st_ino};
   return orr_hash64(orr_hash64(1, orr_slice_text(path)), orr_slice_of(parts, sizeof(parts)));
 }
 
@@ -121,7 +129,8 @@ static void visit_file(struct orr_loader *loader, int folder, const char *name, 
     orr_map_put(&loader->by_path, orr_slice_text(path), source);
     if (loader->sources_len == loader->sources_cap) {
       loader->sources_cap = loader->sources_cap == 0 ? 64 : loader->sources_cap * 2;
-      loader->sources = orr_realloc(loader->sources, loader->sources_cap * sizeof(struct orr__source *));
+      loader->sources =
+          orr_realloc(loader->sources, loader->sources_cap * sizeof(struct orr__source *));
     }
     loader->sources[loader->sources_len++] = source;
     loader->moved = loader->moved || kind == ORR__SOURCE_MODULE;
@@ -160,8 +169,8 @@ static void tell(struct orr_loader *loader, const char *folder) {
   if (loader->folder != NULL) loader->folder(loader->folder_context, folder);
 }
 
-static void walk(struct orr_loader *loader, int root, const char *folder, enum orr__source_kind kind,
-                 struct orr_problems *problems) {
+static void walk(struct orr_loader *loader, int root, const char *folder,
+                 enum orr__source_kind kind, struct orr_problems *problems) {
   struct level levels[DEPTH_MAX];
   uint32_t depth = 0;
   struct orr_buf path = ORR_BUF_INIT;
@@ -183,7 +192,8 @@ static void walk(struct orr_loader *loader, int root, const char *folder, enum o
       bool test = ends_with(text, "_test.lua");
       if (!test) visit_file(loader, dirfd(level->dir), entry->d_name, text, kind, problems);
     } else if (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) {
-      bool in = depth < DEPTH_MAX && enter(levels, &depth, open_folder(dirfd(level->dir), entry->d_name), path.len);
+      bool in = depth < DEPTH_MAX &&
+                enter(levels, &depth, open_folder(dirfd(level->dir), entry->d_name), path.len);
       if (in) tell(loader, text);
     }
   }
@@ -249,7 +259,8 @@ void orr__loader_scan(struct orr_loader *loader, struct orr_problems *problems) 
   forget_unseen(loader);
 }
 
-uint64_t orr__loader_look(struct orr_loader *loader, void (*folder)(void *context, const char *path), void *context) {
+uint64_t orr__loader_look(struct orr_loader *loader,
+                          void (*folder)(void *context, const char *path), void *context) {
   uint64_t before = loader->stamp, now = 0;
   int root = open_folder(AT_FDCWD, loader->project.root);
   if (root < 0) return 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Building from the last generation: loading is deterministic, so a script whose text, required modules and
-// configuration are what they were declares what it declared. Its definitions are taken from the last good
-// generation and only the changed scripts are loaded. Whenever that leaves a doubt (a problem, a name that went),
-// the loader builds from scratch, so what people see never depends on what was kept. The loader's thread.
+// Building from the last generation: loading is deterministic, so a script whose text, required
+// modules and configuration are what they were declares what it declared. Its definitions are taken
+// from the last good generation and only the changed scripts are loaded. Whenever that leaves a
+// doubt (a problem, a name that went), the loader builds from scratch, so what people see never
+// depends on what was kept. The loader's thread.
 #include "script/loader_internal.h"
 
 #include "base/check.h"
@@ -36,19 +37,25 @@ void orr__keep_nothing(struct orr_loader *loader) {
   loader->moved = false;
 }
 
-// The configuration that orrery.lua has just given, against the last: both as the JSON of the settings.
+// The configuration that orrery.lua has just given, against the last: both as the JSON of the
+// settings.
 static bool same_config(struct orr__load *load) {
   struct orr_slice now = orr_slice_of(NULL, 0), before = now, value;
   struct orr_blob *settings = orr__load_settings(load);
-  if (settings != NULL && orr_json_path(orr_blob_slice(settings), ORR_SLICE_LITERAL("config"), &value) == ORR_OK) now = value;
+  if (settings != NULL &&
+      orr_json_path(orr_blob_slice(settings), ORR_SLICE_LITERAL("config"), &value) == ORR_OK)
+    now = value;
   struct orr_blob *last = load->loader->last->config;
-  if (last != NULL && orr_json_path(orr_blob_slice(last), ORR_SLICE_LITERAL("config"), &value) == ORR_OK) before = value;
+  if (last != NULL &&
+      orr_json_path(orr_blob_slice(last), ORR_SLICE_LITERAL("config"), &value) == ORR_OK)
+    before = value;
   bool same = orr_slice_equal(now, before);
   orr_blob_unref(settings);
   return same;
 }
 
-static void call_registry(lua_State *L, const char *function, const char *first, const char *second) {
+static void call_registry(lua_State *L, const char *function, const char *first,
+                          const char *second) {
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, -1, "orrery.registry");
   lua_getfield(L, -1, function);
@@ -58,7 +65,8 @@ static void call_registry(lua_State *L, const char *function, const char *first,
   lua_pop(L, 2);
 }
 
-// The variables that a kept script's code reads belong to the settings still. Its modules follow over `needs`.
+// The variables that a kept script's code reads belong to the settings still. Its modules follow
+// over `needs`.
 static void read_env_again(struct orr__load *load, struct orr__source *script) {
   struct orr_loader *loader = load->loader;
   struct orr__source *stack[64];
@@ -66,9 +74,11 @@ static void read_env_again(struct orr__load *load, struct orr__source *script) {
   stack[len++] = script;
   while (len > 0) {
     struct orr__source *source = stack[--len];
-    for (uint32_t i = 0; i < source->env_len; i++) call_registry(load->L, "env", source->env[i], NULL);
+    for (uint32_t i = 0; i < source->env_len; i++)
+      call_registry(load->L, "env", source->env[i], NULL);
     for (uint32_t i = 0; i < source->needs_len; i++) {
-      if (source->needs[i]->mark == loader->walk || len == sizeof(stack) / sizeof(stack[0])) continue;
+      if (source->needs[i]->mark == loader->walk || len == sizeof(stack) / sizeof(stack[0]))
+        continue;
       source->needs[i]->mark = loader->walk;
       stack[len++] = source->needs[i];
     }
@@ -87,17 +97,21 @@ void orr__keep_mark(struct orr__load *load) {
   }
   loader->walk++;
   for (uint32_t i = 0; i < loader->sources_len; i++) {
-    if (loader->sources[i]->kept) read_env_again(load, loader->sources[i]);
-    else if (loader->sources[i]->kind == ORR__SOURCE_SCRIPT) forget_env(loader->sources[i]);
+    if (loader->sources[i]->kept)
+      read_env_again(load, loader->sources[i]);
+    else if (loader->sources[i]->kind == ORR__SOURCE_SCRIPT)
+      forget_env(loader->sources[i]);
   }
   const struct orr_generation *last = loader->last;
   for (uint32_t i = 0; i < last->defs_len; i++) {
     const struct orr__source *source = orr__loader_find(loader, last->defs[i]->script);
-    if (source != NULL && source->kept) call_registry(load->L, "keep_pipeline", last->defs[i]->name, NULL);
+    if (source != NULL && source->kept)
+      call_registry(load->L, "keep_pipeline", last->defs[i]->name, NULL);
   }
   for (uint32_t i = 0; i < last->routes_len; i++) {
     const struct orr__source *source = orr__loader_find(loader, last->routes[i].script);
-    if (source != NULL && source->kept) call_registry(load->L, "keep_route", last->routes[i].method, last->routes[i].pattern);
+    if (source != NULL && source->kept)
+      call_registry(load->L, "keep_route", last->routes[i].method, last->routes[i].pattern);
   }
 }
 
@@ -126,7 +140,8 @@ void orr__keep_take(struct orr_loader *loader, struct orr__built *built) {
   const struct orr_generation *last = loader->last;
   take_routes(loader, built);
   if (last == NULL) return;
-  built->defs = orr_realloc(built->defs, (built->defs_len + last->defs_len + 1) * sizeof(struct orr_def *));
+  built->defs =
+      orr_realloc(built->defs, (built->defs_len + last->defs_len + 1) * sizeof(struct orr_def *));
   for (uint32_t i = 0; i < last->defs_len; i++) {
     const struct orr__source *source = orr__loader_find(loader, last->defs[i]->script);
     if (source == NULL || !source->kept) continue;
@@ -141,7 +156,8 @@ bool orr__keep_complete(const struct orr_loader *loader, const struct orr__built
   const struct orr_generation *last = loader->last;
   if (last == NULL) return true;
   struct orr_map names = ORR_MAP_INIT;
-  for (uint32_t i = 0; i < built->defs_len; i++) orr_map_put(&names, orr_slice_text(built->defs[i]->name), built->defs[i]);
+  for (uint32_t i = 0; i < built->defs_len; i++)
+    orr_map_put(&names, orr_slice_text(built->defs[i]->name), built->defs[i]);
   bool complete = true;
   for (uint32_t i = 0; i < last->defs_len; i++) {
     complete = complete && orr_map_get(&names, orr_slice_text(last->defs[i]->name)) != NULL;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The validating Lua state: made anew for each build, loads every script in a deterministic environment, bounded
-// in time (a count hook looks at the clock) and memory (the allocator). The loader's thread. Makes problems out of
-// whatever goes wrong; knows nothing of definitions.
+// The validating Lua state: made anew for each build, loads every script in a deterministic
+// environment, bounded in time (a count hook looks at the clock) and memory (the allocator). The
+// loader's thread. Makes problems out of whatever goes wrong; knows nothing of definitions.
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,7 +14,8 @@
 
 #define HOOK_INSTRUCTIONS 10000
 
-// --- the state ------------------------------------------------------------------------------------------------
+// --- the state
+// ------------------------------------------------------------------------------------------------
 
 static void *allocate(void *context, void *old, size_t old_size, size_t new_size) {
   struct orr__load *load = context;
@@ -47,7 +48,8 @@ bool orr__load_open(struct orr__load *load) {
   return true;
 }
 
-// --- time --------------------------------------------------------------------------------------------------------
+// --- time
+// --------------------------------------------------------------------------------------------------------
 
 // After the deadline every instruction raises, so that no pcall of the script outlives it.
 static void watch_clock(lua_State *L, lua_Debug *activation) {
@@ -57,8 +59,10 @@ static void watch_clock(lua_State *L, lua_Debug *activation) {
   load->late = true;
   lua_sethook(L, watch_clock, LUA_MASKCOUNT, 1);
   char message[96];
-  snprintf(message, sizeof(message), "the script takes longer than %u s to load", ORR_LOAD_MS_MAX / 1000);
-  orr__load_raise(L, "E0103", message, "nothing runs at load: put the work into a step's run function", NULL);
+  snprintf(message, sizeof(message), "the script takes longer than %u s to load",
+           ORR_LOAD_MS_MAX / 1000);
+  orr__load_raise(L, "E0103", message,
+                  "nothing runs at load: put the work into a step's run function", NULL);
 }
 
 static void start_clock(struct orr__load *load) {
@@ -72,7 +76,8 @@ static void stop_clock(struct orr__load *load) {
   lua_sethook(load->L, NULL, 0, 0);
 }
 
-// --- chunks ------------------------------------------------------------------------------------------------------
+// --- chunks
+// ------------------------------------------------------------------------------------------------------
 
 static int write_code(lua_State *L, const void *bytes, size_t len, void *context) {
   (void)L;
@@ -104,12 +109,14 @@ bool orr__load_chunk(struct orr__load *load, struct orr__source *source) {
   snprintf(name, sizeof(name), "@%s", source->path);
   struct orr_slice text = orr_blob_slice(source->code != NULL ? source->code : source->content);
   const char *mode = source->code != NULL ? "b" : "t"; // bytecode only if we made it
-  if (source->code == NULL && text.len > 1 && text.data[0] == '#') { // a shell's first line, as lua.c skips it
+  if (source->code == NULL && text.len > 1 &&
+      text.data[0] == '#') { // a shell's first line, as lua.c skips it
     const uint8_t *newline = memchr(text.data, '\n', text.len);
     size_t skip = newline != NULL ? (size_t)(newline - text.data) : text.len;
     text = orr_slice_of(text.data + skip, text.len - skip);
   }
-  if (luaL_loadbufferx(L, text.len > 0 ? (const char *)text.data : "", text.len, name, mode) != LUA_OK) {
+  if (luaL_loadbufferx(L, text.len > 0 ? (const char *)text.data : "", text.len, name, mode) !=
+      LUA_OK) {
     syntax_problem(L, source);
     return false;
   }
@@ -119,7 +126,8 @@ bool orr__load_chunk(struct orr__load *load, struct orr__source *source) {
     source->code = orr_blob_new(orr_buf_slice(&code));
     orr_buf_free(&code);
   }
-  lua_getfield(L, LUA_REGISTRYINDEX, "orrery.script_env"); // function(shared) -> globals of one script
+  lua_getfield(L, LUA_REGISTRYINDEX,
+               "orrery.script_env"); // function(shared) -> globals of one script
   lua_rawgeti(L, LUA_REGISTRYINDEX, load->shared_ref);
   lua_call(L, 1, 1);
   if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
@@ -147,7 +155,8 @@ bool orr__load_run(struct orr__load *load, struct orr__source *source) {
   return false;
 }
 
-// --- what went wrong -----------------------------------------------------------------------------------------------
+// --- what went wrong
+// -----------------------------------------------------------------------------------------------
 
 static bool is_user_source(const char *source) {
   return source[0] == '@' && strstr(source, "lua/orrery/") == NULL;
@@ -162,14 +171,18 @@ static uint32_t user_frames(lua_State *L, struct orr_buf *out) {
     if (!is_user_source(frame.source) || frame.currentline < 0) continue;
     if (count++ > 0) orr_buf_u8(out, '\n');
     orr_buf_printf(out, "%s:%d: in ", frame.source + 1, frame.currentline);
-    if (*frame.what == 'm') orr_buf_text(out, "main chunk");
-    else if (frame.name != NULL) orr_buf_printf(out, "%s '%s'", frame.namewhat, frame.name);
-    else orr_buf_printf(out, "function <line %d>", frame.linedefined);
+    if (*frame.what == 'm')
+      orr_buf_text(out, "main chunk");
+    else if (frame.name != NULL)
+      orr_buf_printf(out, "%s '%s'", frame.namewhat, frame.name);
+    else
+      orr_buf_printf(out, "function <line %d>", frame.linedefined);
   }
   return count;
 }
 
-// Wraps any error but a problem as { message, traceback, script, line }; a problem gets its traceback.
+// Wraps any error but a problem as { message, traceback, script, line }; a problem gets its
+// traceback.
 int orr__load_handler(lua_State *L) {
   if (lua_type(L, 1) == LUA_TTABLE && lua_getfield(L, 1, "orrery_problem") == LUA_TTABLE) {
     lua_settop(L, 1);
@@ -201,12 +214,14 @@ static char *field_text(lua_State *L, int index, const char *key) {
   return text;
 }
 
-// Splits "pipelines/etl.lua:14: what" into its parts; the path may be shortened by Lua ("...es/etl.lua").
+// Splits "pipelines/etl.lua:14: what" into its parts; the path may be shortened by Lua
+// ("...es/etl.lua").
 static const char *split_place(const char *text, struct orr_buf *path, uint32_t *line) {
   for (const char *colon = strchr(text, ':'); colon != NULL; colon = strchr(colon + 1, ':')) {
     const char *at = colon + 1;
     uint32_t number = 0;
-    while (isdigit((unsigned char)*at) && number < 100000000) number = number * 10 + (uint32_t)(*at++ - '0');
+    while (isdigit((unsigned char)*at) && number < 100000000)
+      number = number * 10 + (uint32_t)(*at++ - '0');
     if (at == colon + 1 || at[0] != ':' || at[1] != ' ') continue;
     orr_buf_append(path, text, (size_t)(colon - text));
     *line = number;
@@ -217,7 +232,8 @@ static const char *split_place(const char *text, struct orr_buf *path, uint32_t 
 
 // The word in quotes that a Lua message is about: near 'x', (global 'x').
 static char *quoted_word(const char *message) {
-  static const char *const BEFORE[] = {"near '", "global '", "field '", "method '", "local '", "upvalue '"};
+  static const char *const BEFORE[] = {"near '",   "global '", "field '",
+                                       "method '", "local '",  "upvalue '"};
   for (size_t i = 0; i < sizeof(BEFORE) / sizeof(BEFORE[0]); i++) {
     const char *at = strstr(message, BEFORE[i]);
     if (at == NULL) continue;
@@ -233,8 +249,8 @@ static struct orr_slice text_of(struct orr__load *load, const char *path) {
   return source != NULL ? orr_blob_slice(source->content) : orr_slice_of(NULL, 0);
 }
 
-static void place_problem(struct orr__load *load, struct orr_problem *problem, char *path, uint32_t line,
-                          const char *word) {
+static void place_problem(struct orr__load *load, struct orr_problem *problem, char *path,
+                          uint32_t line, const char *word) {
   free(problem->file);
   problem->file = path;
   problem->line = line;
@@ -254,27 +270,31 @@ static char *suggest_global(struct orr__load *load, const char *message, const c
   }
   const char *near = orr_suggest(word, names, len);
   struct orr_buf text = ORR_BUF_INIT;
-  if (near != NULL && strcmp(near, word) != 0) orr_buf_printf(&text, "did you mean \"%s\"?", near);
-  else orr_buf_printf(&text, "\"%s\" is nil here: declare it with local before this line", word);
+  if (near != NULL && strcmp(near, word) != 0)
+    orr_buf_printf(&text, "did you mean \"%s\"?", near);
+  else
+    orr_buf_printf(&text, "\"%s\" is nil here: declare it with local before this line", word);
   char *help = orr_strdup(orr_buf_cstr(&text));
   orr_buf_free(&text);
   lua_settop(L, top);
   return help;
 }
 
-static void plain_problem(struct orr__load *load, const char *text, const char *traceback, const char *place,
-                          const struct orr__source *source) {
+static void plain_problem(struct orr__load *load, const char *text, const char *traceback,
+                          const char *place, const struct orr__source *source) {
   struct orr_buf path = ORR_BUF_INIT, ignored = ORR_BUF_INIT;
   uint32_t line = 0;
   const char *message = split_place(text, &path, &line);
-  if (line == 0 && (traceback != NULL || place != NULL)) split_place(traceback ? traceback : place, &path, &line);
+  if (line == 0 && (traceback != NULL || place != NULL))
+    split_place(traceback ? traceback : place, &path, &line);
   char *word = quoted_word(message);
   const char *code = strcmp(message, "not enough memory") == 0 ? "E0106" : "E0102";
   char *help = suggest_global(load, message, word);
   struct orr_problem *problem = orr_problems_add(load->problems, code, message);
   const char *file = orr_buf_cstr(&path);
   bool known = orr__loader_find(load->loader, file) != NULL;
-  // A shortened or foreign path: the place is the script that was loading, unless frames say better.
+  // A shortened or foreign path: the place is the script that was loading, unless frames say
+  // better.
   if (!known && (traceback || place)) {
     uint32_t frame_line = 0;
     split_place(traceback ? traceback : place, &ignored, &frame_line);
@@ -301,8 +321,8 @@ static void table_problem(struct orr__load *load, const struct orr__source *sour
   char *word = field_text(L, at, "word"), *path = field_text(L, at, "script");
   lua_getfield(L, at, "line");
   uint32_t line = (uint32_t)lua_tointeger(L, -1);
-  struct orr_problem *problem =
-      orr_problems_add(load->problems, code != NULL ? code : "E0102", message != NULL ? message : "?");
+  struct orr_problem *problem = orr_problems_add(load->problems, code != NULL ? code : "E0102",
+                                                 message != NULL ? message : "?");
   problem->help = field_text(L, at, "help");
   problem->traceback = field_text(L, at, "traceback");
   if (path == NULL && source != NULL) path = orr_strdup(source->path);
@@ -363,11 +383,14 @@ void orr__load_push_problem(lua_State *L, const struct orr__fields *fields) {
   lua_pushinteger(L, fields->line);
   lua_setfield(L, -2, "line");
   lua_setfield(L, -2, "orrery_problem");
-  if (lua_getfield(L, LUA_REGISTRYINDEX, "orrery.problem_mt") == LUA_TTABLE) lua_setmetatable(L, -2);
-  else lua_pop(L, 1);
+  if (lua_getfield(L, LUA_REGISTRYINDEX, "orrery.problem_mt") == LUA_TTABLE)
+    lua_setmetatable(L, -2);
+  else
+    lua_pop(L, 1);
 }
 
-int orr__load_raise(lua_State *L, const char *code, const char *message, const char *help, const char *word) {
+int orr__load_raise(lua_State *L, const char *code, const char *message, const char *help,
+                    const char *word) {
   struct orr__fields fields = {code, message, help, word, NULL, 0};
   lua_Debug frame;
   for (int level = 0; fields.script == NULL && lua_getstack(L, level, &frame); level++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What scripts can reach while they load: the orrery library (embedded, or of the folder ORRERY_LUA), modules of
-// the project's lib/, cjson, and luv with its functions refusing. The loader's thread.
+// What scripts can reach while they load: the orrery library (embedded, or of the folder
+// ORRERY_LUA), modules of the project's lib/, cjson, and luv with its functions refusing. The
+// loader's thread.
 #include "base/check.h"
 #include "base/log.h"
 #include "script/embedded.h"
@@ -15,14 +16,23 @@
 
 // Modules that do I/O, as scripts call them: theirs, and what only library modules require.
 static const char *const REFUSING[][2] = {
-    {"orrery.fs", "o.fs"},        {"orrery.process", "o.process"},   {"orrery.http_client", "o.http"},
-    {"orrery.runs", "o.runs"},    {"orrery.task", "o.task"},         {"orrery.log", "o.log"},
-    {"orrery.c.fs", "o.fs"},      {"orrery.c.process", "o.process"}, {"orrery.c.http", "o.http"},
-    {"orrery.c.task", "o.task"},  {"orrery.c.log", "o.log"},         {"orrery.c.runs", "o.runs"},
+    {"orrery.fs", "o.fs"},
+    {"orrery.process", "o.process"},
+    {"orrery.http_client", "o.http"},
+    {"orrery.runs", "o.runs"},
+    {"orrery.task", "o.task"},
+    {"orrery.log", "o.log"},
+    {"orrery.c.fs", "o.fs"},
+    {"orrery.c.process", "o.process"},
+    {"orrery.c.http", "o.http"},
+    {"orrery.c.task", "o.task"},
+    {"orrery.c.log", "o.log"},
+    {"orrery.c.runs", "o.runs"},
     {"orrery.c.app", "o.app"},
 };
 
-// --- the library -------------------------------------------------------------------------------------------------
+// --- the library
+// -------------------------------------------------------------------------------------------------
 
 // A module of the tree ORRERY_LUA, as a chunk named like the embedded one.
 static bool load_from_tree(lua_State *L, const char *root, const struct orr_embedded *module) {
@@ -32,7 +42,8 @@ static bool load_from_tree(lua_State *L, const char *root, const struct orr_embe
   snprintf(chunk, sizeof(chunk), "=%s", module->path);
   FILE *file = fopen(path, "rbe");
   if (file == NULL) return false; // argparse, say, comes from elsewhere
-  for (size_t got; (got = fread(piece, 1, sizeof(piece), file)) > 0;) orr_buf_append(&text, piece, got);
+  for (size_t got; (got = fread(piece, 1, sizeof(piece), file)) > 0;)
+    orr_buf_append(&text, piece, got);
   fclose(file);
   int status = luaL_loadbufferx(L, orr_buf_cstr(&text), text.len, chunk, "t");
   orr_buf_free(&text);
@@ -48,7 +59,8 @@ static int search_embedded(lua_State *L) {
     if (root != NULL && load_from_tree(L, root, module)) return 1;
     char chunk[256];
     snprintf(chunk, sizeof(chunk), "=%s", module->path);
-    if (luaL_loadbufferx(L, (const char *)module->code, module->len, chunk, "b") != LUA_OK) return lua_error(L);
+    if (luaL_loadbufferx(L, (const char *)module->code, module->len, chunk, "b") != LUA_OK)
+      return lua_error(L);
     return 1;
   }
   lua_pushfstring(L, "no module '%s' in the orrery library", name);
@@ -90,7 +102,8 @@ static void preload(lua_State *L, const char *name, lua_CFunction open, const ch
   lua_pop(L, 1);
 }
 
-// --- cjson and luv ---------------------------------------------------------------------------------------------------
+// --- cjson and luv
+// ---------------------------------------------------------------------------------------------------
 
 static int close_loop_handle(uv_loop_t *loop) {
   while (uv_loop_close(loop) == UV_EBUSY) uv_run(loop, UV_RUN_NOWAIT);
@@ -134,7 +147,8 @@ void orr__load_close(struct orr__load *load) {
   }
 }
 
-// --- project modules ---------------------------------------------------------------------------------------------------
+// --- project modules
+// ---------------------------------------------------------------------------------------------------
 
 static struct orr__source *find_module(struct orr__load *load, const char *name) {
   struct orr_buf path = ORR_BUF_INIT;
@@ -181,7 +195,8 @@ static int unknown_module(struct orr__load *load, lua_State *L, const char *name
                                   : "modules of a project lie in its folder lib/";
   luaL_gsub(L, name, ".", "/");
   const char *path = lua_tostring(L, -1);
-  lua_pushfstring(L, "module \"%s\" not found: there is neither lib/%s.lua nor lib/%s/init.lua", name, path, path);
+  lua_pushfstring(L, "module \"%s\" not found: there is neither lib/%s.lua nor lib/%s/init.lua",
+                  name, path, path);
   return orr__load_raise(L, "E0104", lua_tostring(L, -1), help, name);
 }
 
@@ -197,7 +212,8 @@ static int module_cycle(struct orr__load *load, lua_State *L, const struct orr__
   }
   luaL_addstring(&text, source->path);
   luaL_pushresult(&text);
-  return orr__load_raise(L, "E0105", lua_tostring(L, -1), "move what both need into a third module", NULL);
+  return orr__load_raise(L, "E0105", lua_tostring(L, -1), "move what both need into a third module",
+                         NULL);
 }
 
 static void note_need(struct orr__load *load, struct orr__source *module) {
@@ -213,7 +229,8 @@ static void note_need(struct orr__load *load, struct orr__source *module) {
   user->needs[user->needs_len++] = module;
 }
 
-static int run_module(struct orr__load *load, lua_State *L, struct orr__source *source, const char *name) {
+static int run_module(struct orr__load *load, lua_State *L, struct orr__source *source,
+                      const char *name) {
   for (uint32_t i = 0; i < load->depth; i++) {
     if (load->stack[i] == source) return module_cycle(load, L, source);
   }
@@ -247,12 +264,14 @@ static bool is_library(const char *name) {
 int orr__load_require(lua_State *L) {
   struct orr__load *load = orr__load_of(L);
   if (lua_type(L, 1) != LUA_TSTRING) {
-    return orr__load_raise(L, "E0104", "require takes the name of a module", "require \"packages\"", NULL);
+    return orr__load_raise(L, "E0104", "require takes the name of a module", "require \"packages\"",
+                           NULL);
   }
   const char *name = lua_tostring(L, 1);
   lua_settop(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, load->shared_ref);
-  static const char *const STANDARD[] = {"string", "table", "math", "utf8", "coroutine", "os", "io", "debug"};
+  static const char *const STANDARD[] = {"string",    "table", "math", "utf8",
+                                         "coroutine", "os",    "io",   "debug"};
   for (size_t i = 0; i < sizeof(STANDARD) / sizeof(STANDARD[0]); i++) {
     if (strcmp(name, STANDARD[i]) == 0) return lua_getfield(L, 2, name), 1;
   }
@@ -276,7 +295,8 @@ int orr__load_require(lua_State *L) {
   return 1;
 }
 
-// --- other functions of the environment ----------------------------------------------------------------------------------
+// --- other functions of the environment
+// ----------------------------------------------------------------------------------
 
 static int load_print(lua_State *L) {
   struct orr_buf text = ORR_BUF_INIT;
@@ -314,7 +334,8 @@ static const char *read_piece(lua_State *L, void *context, size_t *len) {
 static int load_text(lua_State *L) {
   struct orr__load *load = orr__load_of(L);
   bool has_env = lua_gettop(L) >= 4;
-  const char *chunk = luaL_optstring(L, 2, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "=(load)");
+  const char *chunk =
+      luaL_optstring(L, 2, lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "=(load)");
   lua_settop(L, 5);
   int status;
   if (lua_type(L, 1) == LUA_TSTRING) {
@@ -330,8 +351,10 @@ static int load_text(lua_State *L) {
     lua_insert(L, -2);
     return 2;
   }
-  if (has_env) lua_pushvalue(L, 4);
-  else lua_rawgeti(L, LUA_REGISTRYINDEX, load->shared_ref);
+  if (has_env)
+    lua_pushvalue(L, 4);
+  else
+    lua_rawgeti(L, LUA_REGISTRYINDEX, load->shared_ref);
   if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
   return 1;
 }
@@ -350,8 +373,11 @@ static int read_env(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg HOST[] = {
-    {"require", orr__load_require}, {"print", load_print}, {"load", load_text}, {"traceback", load_traceback}, {NULL, NULL}};
+static const luaL_Reg HOST[] = {{"require", orr__load_require},
+                                {"print", load_print},
+                                {"load", load_text},
+                                {"traceback", load_traceback},
+                                {NULL, NULL}};
 
 static void only_embedded(lua_State *L) { // package.searchers: preload, then ours
   lua_getglobal(L, "package");

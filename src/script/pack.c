@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// From declarations in the validating state to plain data: definitions, routes, settings. All mistakes of a
-// pipeline are found, not only the first: the builder refuses, the fault is left out, it is built again.
+// From declarations in the validating state to plain data: definitions, routes, settings. All
+// mistakes of a pipeline are found, not only the first: the builder refuses, the fault is left out,
+// it is built again.
 #include "base/check.h"
 #include "io/digest.h"
 #include "script/loader_internal.h"
@@ -19,12 +20,14 @@ struct packing {
   int pipeline, steps; // stack indices
   struct fault faults[FAULTS_MAX];
   uint32_t faults_len;
-  uint32_t *indices;   // of builder steps -> steps of the declaration
+  uint32_t *indices; // of builder steps -> steps of the declaration
 };
 
-// --- reading Lua tables ----------------------------------------------------------------------------------------
+// --- reading Lua tables
+// ----------------------------------------------------------------------------------------
 
-static const char *get_text(lua_State *L, int table, const char *key) { // lives as long as the table
+static const char *get_text(lua_State *L, int table,
+                            const char *key) { // lives as long as the table
   lua_getfield(L, table, key);
   const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   lua_pop(L, 1);
@@ -45,12 +48,19 @@ static bool get_true(lua_State *L, int table, const char *key) { // anything but
   return set;
 }
 
-// --- steps ---------------------------------------------------------------------------------------------------------
+// --- steps
+// ---------------------------------------------------------------------------------------------------------
 
 static uint32_t read_flags(lua_State *L, int step, int options) {
-  static const struct { const char *name; uint32_t flag; } FUNCTIONS[] = {
-      {"undo", ORR_STEP_UNDO},           {"on_success", ORR_STEP_ON_SUCCESS}, {"on_failure", ORR_STEP_ON_FAILURE},
-      {"on_retry", ORR_STEP_ON_RETRY},   {"when", ORR_STEP_HAS_WHEN},
+  static const struct {
+    const char *name;
+    uint32_t flag;
+  } FUNCTIONS[] = {
+      {"undo", ORR_STEP_UNDO},
+      {"on_success", ORR_STEP_ON_SUCCESS},
+      {"on_failure", ORR_STEP_ON_FAILURE},
+      {"on_retry", ORR_STEP_ON_RETRY},
+      {"when", ORR_STEP_HAS_WHEN},
   };
   uint32_t flags = get_true(L, options, "once") ? ORR_STEP_ONCE : 0;
   for (size_t i = 0; i < sizeof(FUNCTIONS) / sizeof(FUNCTIONS[0]); i++) {
@@ -121,14 +131,16 @@ static void add_steps(struct packing *p, struct orr_def_builder *builder, uint8_
     for (lua_Integer k = 1; k <= after_len; k++) {
       lua_geti(L, -1, k);
       const char *name = lua_tostring(L, -1);
-      if (find_fault(p, i, name) == NULL) orr_def_builder_after(builder, index, orr_slice_text(name));
+      if (find_fault(p, i, name) == NULL)
+        orr_def_builder_after(builder, index, orr_slice_text(name));
       lua_pop(L, 1);
     }
     lua_settop(L, step - 1);
   }
 }
 
-// --- the pipeline ----------------------------------------------------------------------------------------------------
+// --- the pipeline
+// ----------------------------------------------------------------------------------------------------
 
 static void read_concurrency(lua_State *L, int options, struct orr_def *head) {
   if (lua_getfield(L, options, "concurrency") == LUA_TTABLE) {
@@ -136,7 +148,8 @@ static void read_concurrency(lua_State *L, int options, struct orr_def *head) {
     const char *when_full = get_text(L, at, "when_full"), *hold = get_text(L, at, "hold");
     head->concurrency = (uint32_t)get_number(L, at, "limit", 0);
     head->concurrency_active = hold != NULL && strcmp(hold, "active") == 0;
-    bool known = when_full == NULL || orr_when_full_parse(orr_slice_text(when_full), &head->when_full);
+    bool known =
+        when_full == NULL || orr_when_full_parse(orr_slice_text(when_full), &head->when_full);
     orr_assert(known);
     int type = lua_getfield(L, at, "key");
     head->concurrency_key_function = type == LUA_TFUNCTION;
@@ -176,7 +189,8 @@ static void read_head(struct packing *p, struct orr_def *head, const struct orr_
   }
 }
 
-static struct orr_slice describe(struct packing *p, const char *what) { // leaves the text on the stack
+static struct orr_slice describe(struct packing *p,
+                                 const char *what) { // leaves the text on the stack
   lua_State *L = p->L;
   size_t len;
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -188,8 +202,9 @@ static struct orr_slice describe(struct packing *p, const char *what) { // leave
   return orr_slice_of(text, len);
 }
 
-static enum orr_status build(struct packing *p, const struct orr_digest *version, struct orr_def **def,
-                             struct orr_def_problem *problem, struct orr_def_builder *builder) {
+static enum orr_status build(struct packing *p, const struct orr_digest *version,
+                             struct orr_def **def, struct orr_def_problem *problem,
+                             struct orr_def_builder *builder) {
   lua_State *L = p->L;
   int top = lua_gettop(L);
   luaL_checkstack(L, 20, NULL);
@@ -258,7 +273,8 @@ struct orr_digest orr__load_version(struct orr_loader *loader, struct orr__sourc
   }
   qsort(all + 1, len - 1, sizeof(struct orr__source *), by_path);
   struct orr_buf hashes = ORR_BUF_INIT;
-  for (uint32_t i = 0; i < len; i++) orr_buf_append(&hashes, all[i]->digest.bytes, ORR_SHA256_BYTES);
+  for (uint32_t i = 0; i < len; i++)
+    orr_buf_append(&hashes, all[i]->digest.bytes, ORR_SHA256_BYTES);
   struct orr_digest version;
   orr_sha256(orr_buf_slice(&hashes), &version);
   orr_buf_free(&hashes);
@@ -320,9 +336,11 @@ void orr__load_pack(struct orr__load *load, struct orr_def ***defs, uint32_t *de
   lua_pop(L, 1);
 }
 
-// --- routes and settings -----------------------------------------------------------------------------------------------
+// --- routes and settings
+// -----------------------------------------------------------------------------------------------
 
-void orr__load_routes(struct orr__load *load, struct orr_arena *arena, struct orr_route **routes, uint32_t *routes_len) {
+void orr__load_routes(struct orr__load *load, struct orr_arena *arena, struct orr_route **routes,
+                      uint32_t *routes_len) {
   lua_State *L = load->L;
   push_registry(L, "routes");
   uint32_t len = (uint32_t)luaL_len(L, -1);
@@ -336,7 +354,8 @@ void orr__load_routes(struct orr__load *load, struct orr_arena *arena, struct or
     route->pattern = orr_arena_text(arena, orr_slice_text(get_text(L, at, "pattern")));
     route->script = orr_arena_text(arena, orr_slice_text(get_text(L, at, "script")));
     route->index = 1;
-    for (uint32_t k = 0; k < i; k++) route->index += strcmp((*routes)[k].script, route->script) == 0;
+    for (uint32_t k = 0; k < i; k++)
+      route->index += strcmp((*routes)[k].script, route->script) == 0;
     lua_pop(L, 1);
   }
   lua_pop(L, 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Problems: a growing list of owned texts, the search for the offending word in a script's text, and the two
-// forms in which people and tools see them. Any thread; a list belongs to one.
+// Problems: a growing list of owned texts, the search for the offending word in a script's text,
+// and the two forms in which people and tools see them. Any thread; a list belongs to one.
 #include "script/problem.h"
 
 #include "base/check.h"
@@ -13,13 +13,15 @@
 #define SEARCH_LINES 40u       // how far below the declaration a word is looked for
 #define EXCERPT_BYTES_MAX 160u // a longer source line is shown in part
 
-struct orr_problem *orr_problems_add(struct orr_problems *problems, const char *code, const char *message) {
+struct orr_problem *orr_problems_add(struct orr_problems *problems, const char *code,
+                                     const char *message) {
   if (problems->len == problems->cap) {
     problems->cap = problems->cap == 0 ? 8 : problems->cap * 2;
     problems->items = orr_realloc(problems->items, problems->cap * sizeof(*problems->items));
   }
   struct orr_problem *problem = &problems->items[problems->len++];
-  *problem = (struct orr_problem){.code = orr_strdup(code), .message = orr_strdup(message), .column = 1, .width = 1};
+  *problem = (struct orr_problem){
+      .code = orr_strdup(code), .message = orr_strdup(message), .column = 1, .width = 1};
   return problem;
 }
 
@@ -37,7 +39,8 @@ void orr_problems_free(struct orr_problems *problems) {
   *problems = (struct orr_problems){0};
 }
 
-// --- finding the word ---------------------------------------------------------------------------------------
+// --- finding the word
+// ---------------------------------------------------------------------------------------
 
 struct lexer {
   const uint8_t *at, *end;
@@ -141,7 +144,8 @@ static bool token_is(const struct token *token, struct orr_slice word) {
 }
 
 // The best place of a word: a string or name that is the whole word; else anything that holds it.
-static bool find_word(struct orr_slice source, uint32_t first, struct orr_slice word, struct token *found) {
+static bool find_word(struct orr_slice source, uint32_t first, struct orr_slice word,
+                      struct token *found) {
   struct lexer lexer = {source.data, source.data + source.len, source.data, 1};
   struct token token;
   bool loose = false;
@@ -153,7 +157,8 @@ static bool find_word(struct orr_slice source, uint32_t first, struct orr_slice 
       return true;
     }
     size_t len = (size_t)(token.text_end - token.text);
-    if (!loose && *token.start != *token.text && len > word.len && memmem(token.text, len, word.data, word.len) != NULL) {
+    if (!loose && *token.start != *token.text && len > word.len &&
+        memmem(token.text, len, word.data, word.len) != NULL) {
       *found = token;
       loose = true;
     }
@@ -172,14 +177,16 @@ static const uint8_t *line_at(struct orr_slice source, uint32_t line) {
 }
 
 // A symbol such as ")": found only if the line has it once.
-static bool find_symbol(struct orr_slice source, uint32_t number, struct orr_slice word, struct token *found) {
+static bool find_symbol(struct orr_slice source, uint32_t number, struct orr_slice word,
+                        struct token *found) {
   const uint8_t *start = line_at(source, number);
   if (start == NULL || is_word(word.data[0])) return false;
   const uint8_t *end = source.data + source.len;
   const uint8_t *newline = memchr(start, '\n', (size_t)(end - start));
   if (newline != NULL) end = newline;
   const uint8_t *at = memmem(start, (size_t)(end - start), word.data, word.len);
-  if (at == NULL || memmem(at + 1, (size_t)(end - at - 1), word.data, word.len) != NULL) return false;
+  if (at == NULL || memmem(at + 1, (size_t)(end - at - 1), word.data, word.len) != NULL)
+    return false;
   *found = (struct token){.start = at, .end = at + word.len, .line_start = start, .line = number};
   return true;
 }
@@ -214,7 +221,8 @@ void orr_problem_locate(struct orr_problem *problem, struct orr_slice source, co
   if (problem->line == 0 || source.len == 0) return;
   struct token token;
   struct orr_slice text = orr_slice_text(word);
-  if (text.len > 0 && (find_word(source, problem->line, text, &token) || find_symbol(source, problem->line, text, &token))) {
+  if (text.len > 0 && (find_word(source, problem->line, text, &token) ||
+                       find_symbol(source, problem->line, text, &token))) {
     problem->line = token.line;
     problem->column = characters(token.line_start, token.start) + 1;
     const uint8_t *newline = memchr(token.start, '\n', (size_t)(token.end - token.start));
@@ -224,7 +232,8 @@ void orr_problem_locate(struct orr_problem *problem, struct orr_slice source, co
   if (problem->width == 0) problem->width = 1;
 }
 
-// --- showing -----------------------------------------------------------------------------------------------
+// --- showing
+// -----------------------------------------------------------------------------------------------
 
 struct paint { // escape sequences, or "" without colour
   const char *error, *bold, *dim, *help, *off;
@@ -234,7 +243,8 @@ static void pad(struct orr_buf *out, uint32_t count) {
   for (uint32_t i = 0; i < count; i++) orr_buf_u8(out, ' ');
 }
 
-// The caret line keeps the excerpt's tabs, so that it stands under the word however wide they are shown.
+// The caret line keeps the excerpt's tabs, so that it stands under the word however wide they are
+// shown.
 static void render_carets(const struct orr_problem *problem, struct orr_buf *out) {
   const char *at = problem->excerpt;
   for (uint32_t column = 1; column < problem->column; column++) {
@@ -245,12 +255,13 @@ static void render_carets(const struct orr_problem *problem, struct orr_buf *out
   for (uint32_t i = 0; i < problem->width; i++) orr_buf_u8(out, '^');
 }
 
-static void render_excerpt(const struct orr_problem *problem, const struct paint *paint, uint32_t gutter,
-                           struct orr_buf *out) {
+static void render_excerpt(const struct orr_problem *problem, const struct paint *paint,
+                           uint32_t gutter, struct orr_buf *out) {
   if (problem->excerpt == NULL) return;
   pad(out, gutter + 1);
   orr_buf_printf(out, "%s|%s\n", paint->dim, paint->off);
-  orr_buf_printf(out, "%s%*u |%s %s\n", paint->dim, (int)gutter, problem->line, paint->off, problem->excerpt);
+  orr_buf_printf(out, "%s%*u |%s %s\n", paint->dim, (int)gutter, problem->line, paint->off,
+                 problem->excerpt);
   uint32_t shown = characters((const uint8_t *)problem->excerpt,
                               (const uint8_t *)problem->excerpt + strlen(problem->excerpt));
   if (problem->column > shown) return;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where a project is: a folder, or one script whose folder (or the project around it) serves it. Any thread.
+// Where a project is: a folder, or one script whose folder (or the project around it) serves it.
+// Any thread.
 #include "script/loader.h"
 
 #include <errno.h>
@@ -7,7 +8,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static const char *const FOLDERS[] = {"pipelines", "workflows", "triggers", "chains", "routes", "plugins"};
+static const char *const FOLDERS[] = {"pipelines", "workflows", "triggers",
+                                      "chains",    "routes",    "plugins"};
 
 static bool exists(const char *folder, const char *name) {
   struct orr_buf path = ORR_BUF_INIT;
@@ -26,14 +28,15 @@ static bool is_script_folder(const char *folder) {
   return false;
 }
 
-// The root of a single script's project: its folder; but of PROJECT/pipelines/x.lua the PROJECT, if that has modules or a
-// configuration, so that a script of a project means the same alone.
+// The root of a single script's project: its folder; but of PROJECT/pipelines/x.lua the PROJECT, if
+// that has modules or a configuration, so that a script of a project means the same alone.
 static void find_root(const char *file, struct orr_project *project) {
   char *folder = orr_strdup(file);
   *strrchr(folder, '/') = '\0';
   project->root = orr_strdup(folder[0] != '\0' ? folder : "/");
   if (!exists(folder, "lib")) {
-    for (char *slash; is_script_folder(folder) && (slash = strrchr(folder, '/')) != NULL && slash != folder;) {
+    for (char *slash;
+         is_script_folder(folder) && (slash = strrchr(folder, '/')) != NULL && slash != folder;) {
       *slash = '\0';
       if (!exists(folder, "lib") && !exists(folder, "orrery.lua")) continue;
       free(project->root);
@@ -46,8 +49,8 @@ static void find_root(const char *file, struct orr_project *project) {
   free(folder);
 }
 
-static void refuse(struct orr_problems *problems, const char *code, const char *path, const char *message,
-                   const char *help) {
+static void refuse(struct orr_problems *problems, const char *code, const char *path,
+                   const char *message, const char *help) {
   struct orr_buf text = ORR_BUF_INIT;
   orr_buf_printf(&text, "%s: %s", path, message);
   struct orr_problem *problem = orr_problems_add(problems, code, orr_buf_cstr(&text));
@@ -60,7 +63,8 @@ static bool is_lua(const char *path) {
   return len > 4 && strcmp(path + len - 4, ".lua") == 0;
 }
 
-enum orr_status orr_project_open(const char *path, struct orr_project *project, struct orr_problems *problems) {
+enum orr_status orr_project_open(const char *path, struct orr_project *project,
+                                 struct orr_problems *problems) {
   struct stat info;
   char *real = realpath(path, NULL);
   if (real == NULL || stat(real, &info) != 0) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Watches the project and rebuilds: inotify (through libuv) on every folder of it tells that something happened,
-// a look at the files' stamps tells whether it matters, and every two seconds a look serves file systems that
-// tell nothing. Editors that save by renaming and new folders are covered, because folders are watched and not
-// files, and the set of folders is brought up to date after each event. A thread of its own. Foreign library: libuv.
+// Watches the project and rebuilds: inotify (through libuv) on every folder of it tells that
+// something happened, a look at the files' stamps tells whether it matters, and every two seconds a
+// look serves file systems that tell nothing. Editors that save by renaming and new folders are
+// covered, because folders are watched and not files, and the set of folders is brought up to date
+// after each event. A thread of its own. Foreign library: libuv.
 #include "script/loader.h"
 
 #include "base/check.h"
@@ -68,22 +69,27 @@ static void watch_folder(void *context, const char *path) {
   folder->event.data = watcher;
   orr_buf_printf(&full, "%s/%s", watcher->options.project->root, path);
   int error = uv_fs_event_start(&folder->event, on_event, orr_buf_cstr(&full), 0);
-  if (error != 0) orr_log(ORR_LOG_WARN, "reload", "cannot watch %s: %s", orr_buf_cstr(&full), uv_strerror(error));
+  if (error != 0)
+    orr_log(ORR_LOG_WARN, "reload", "cannot watch %s: %s", orr_buf_cstr(&full), uv_strerror(error));
   orr_buf_free(&full);
-  watcher->folders = orr_realloc(watcher->folders, (watcher->folders_len + 1) * sizeof(struct folder *));
+  watcher->folders =
+      orr_realloc(watcher->folders, (watcher->folders_len + 1) * sizeof(struct folder *));
   watcher->folders[watcher->folders_len++] = folder;
 }
 
-// Brings the set of watched folders up to date; returns the files' stamp. A folder that was deleted and made again is a new
-// one to inotify: its old watch has gone silent, so one that vanished for a look is dropped.
+// Brings the set of watched folders up to date; returns the files' stamp. A folder that was deleted
+// and made again is a new one to inotify: its old watch has gone silent, so one that vanished for a
+// look is dropped.
 static uint64_t look(struct orr_watcher *watcher) {
   for (uint32_t i = 0; i < watcher->folders_len; i++) watcher->folders[i]->seen = false;
   uint64_t stamp = orr__loader_look(watcher->options.loader, watch_folder, watcher);
   uint32_t kept = 0;
   for (uint32_t i = 0; i < watcher->folders_len; i++) {
     struct folder *folder = watcher->folders[i];
-    if (folder->seen) watcher->folders[kept++] = folder;
-    else uv_close((uv_handle_t *)&folder->event, free_folder);
+    if (folder->seen)
+      watcher->folders[kept++] = folder;
+    else
+      uv_close((uv_handle_t *)&folder->event, free_folder);
   }
   watcher->folders_len = kept;
   return stamp;
@@ -99,8 +105,10 @@ static void rebuild(struct orr_watcher *watcher) {
   bool same = good && watcher->good && orr_digest_equal(&watcher->digest, &generation->digest);
   watcher->good = good;
   if (good) watcher->digest = generation->digest;
-  if (same) orr_generation_unref(generation); // touched, not changed
-  else watcher->options.built(watcher->options.context, good ? generation : NULL, &problems, ms);
+  if (same)
+    orr_generation_unref(generation); // touched, not changed
+  else
+    watcher->options.built(watcher->options.context, good ? generation : NULL, &problems, ms);
   orr_problems_free(&problems);
 }
 

@@ -47,7 +47,8 @@ static inline void test_remove(const struct test_project *p, const char *path) {
 }
 
 // What editors do: write beside, rename over.
-static inline void test_rename_over(const struct test_project *p, const char *path, const char *text) {
+static inline void test_rename_over(const struct test_project *p, const char *path,
+                                    const char *text) {
   char from[256], to[256];
   test_write(p, ".editor.tmp", text);
   test_path(p, ".editor.tmp", from);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every bad script of tests/bad against tests/bad/expected: "== NAME" and the problems as people see them. With
-// ORR_BAD_PRINT set, prints what it got in that form instead (to write the file anew, and read it).
+// Every bad script of tests/bad against tests/bad/expected: "== NAME" and the problems as people
+// see them. With ORR_BAD_PRINT set, prints what it got in that form instead (to write the file
+// anew, and read it).
 #include "script/loader.h"
 
 #include <dirent.h>
@@ -17,7 +18,9 @@
 static char *names[256];
 static size_t names_len;
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static void find_names(void) {
   DIR *dir = opendir(FOLDER);
@@ -54,7 +57,8 @@ static void read_expected(struct orr_buf *out) {
   FILE *file = fopen(FOLDER "/expected", "rb");
   char chunk[4096];
   assert_non_null(file);
-  for (size_t got; (got = fread(chunk, 1, sizeof(chunk), file)) > 0;) orr_buf_append(out, chunk, got);
+  for (size_t got; (got = fread(chunk, 1, sizeof(chunk), file)) > 0;)
+    orr_buf_append(out, chunk, got);
   fclose(file);
 }
 
@@ -83,7 +87,8 @@ static void every_bad_script_gets_its_message(void **state) {
     if (print) {
       printf("%s", orr_buf_cstr(&out));
     } else if (!orr_slice_equal(want, orr_buf_slice(&out))) {
-      print_error("%s: got\n%s\nexpected\n%.*s\n", names[i], orr_buf_cstr(&out), (int)want.len, (const char *)want.data);
+      print_error("%s: got\n%s\nexpected\n%.*s\n", names[i], orr_buf_cstr(&out), (int)want.len,
+                  (const char *)want.data);
       wrong++;
     }
     orr_buf_free(&out);

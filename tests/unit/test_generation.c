@@ -17,7 +17,8 @@ static int open_project(void **state) {
   test_project_open(&p);
   test_write(&p, "pipelines/a.lua", HEAD "o.pipeline 'a' { o.step 's' { run = print } }");
   test_write(&p, "pipelines/b.lua", HEAD "o.pipeline 'b' { o.step 's' { run = print } }");
-  test_write(&p, "routes/r.lua", HEAD "o.get('/api/custom/{x}', print)\no.put('/api/custom/{x}', print)");
+  test_write(&p, "routes/r.lua",
+             HEAD "o.get('/api/custom/{x}', print)\no.put('/api/custom/{x}', print)");
   test_write(&p, "orrery.lua", "return { a = 1 }");
   return 0;
 }
@@ -70,7 +71,8 @@ static void a_definition_keeps_the_files_readable(void **state) {
 static void several_definitions_go_in_any_order(void **state) {
   (void)state;
   struct orr_generation *generation = build_alone();
-  struct orr_def *a = orr_def_ref(def_of(generation, "a")), *b = orr_def_ref(def_of(generation, "b"));
+  struct orr_def *a = orr_def_ref(def_of(generation, "a")),
+                 *b = orr_def_ref(def_of(generation, "b"));
   struct orr_def *twice = orr_def_ref(a);
   orr_def_unref(twice);
   orr_generation_unref(generation);
@@ -146,8 +148,8 @@ static void a_generation_comes_back_from_the_store(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(files_and_definitions_are_found_by_name), TEST(a_definition_keeps_the_files_readable),
-      TEST(several_definitions_go_in_any_order),     TEST(the_same_files_give_the_same_generation),
+      TEST(files_and_definitions_are_found_by_name),  TEST(a_definition_keeps_the_files_readable),
+      TEST(several_definitions_go_in_any_order),      TEST(the_same_files_give_the_same_generation),
       TEST(current_and_old_code_are_found_by_digest), TEST(a_generation_comes_back_from_the_store),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

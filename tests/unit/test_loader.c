@@ -37,22 +37,30 @@ static void assert_slice(struct orr_slice slice, const char *text) {
 static bool has_problem(const char *code, const char *file) {
   for (size_t i = 0; i < p.problems.len; i++) {
     const struct orr_problem *problem = &p.problems.items[i];
-    if (strcmp(problem->code, code) == 0 && (file == NULL || (problem->file != NULL && strcmp(problem->file, file) == 0))) return true;
+    if (strcmp(problem->code, code) == 0 &&
+        (file == NULL || (problem->file != NULL && strcmp(problem->file, file) == 0)))
+      return true;
   }
   return false;
 }
 
 static void a_script_becomes_a_definition(void **state) {
   (void)state;
-  test_write(&p, "pipelines/etl.lua", HEAD "o.pipeline 'etl' { description = 'Loads.', tags = { 'a', 'b' }, timeout = '1h', priority = 7,\n"
-             "  concurrency = { limit = 2, key = 'input.customer.id', when_full = 'skip', hold = 'active' },\n"
-             "  input = { customer = o.record { id = o.string {} } }, output = o.ref 'load',\n"
-             "  o.step 'fetch' { run = print, timeout = '1500ms', priority = 1, once = true, when = print, undo = print },\n"
-             "  o.map 'load' { after = 'fetch', over = 'fetch', parallel = 3, rule = 'all_done', run = print,\n"
-             "    retry = { attempts = 3, delay = '1s', backoff = 2, max_delay = '10s', jitter = true } },\n"
-             "  o.sleep 'nap' { after = { 'fetch', 'load' }, duration = '2s' },\n"
-             "  o.run 'child' { pipeline = 'etl', wait = false },\n"
-             "}\n");
+  test_write(&p, "pipelines/etl.lua",
+             HEAD "o.pipeline 'etl' { description = 'Loads.', tags = { 'a', 'b' }, timeout = '1h', "
+                  "priority = 7,\n"
+                  "  concurrency = { limit = 2, key = 'input.customer.id', when_full = 'skip', "
+                  "hold = 'active' },\n"
+                  "  input = { customer = o.record { id = o.string {} } }, output = o.ref 'load',\n"
+                  "  o.step 'fetch' { run = print, timeout = '1500ms', priority = 1, once = true, "
+                  "when = print, undo = print },\n"
+                  "  o.map 'load' { after = 'fetch', over = 'fetch', parallel = 3, rule = "
+                  "'all_done', run = print,\n"
+                  "    retry = { attempts = 3, delay = '1s', backoff = 2, max_delay = '10s', "
+                  "jitter = true } },\n"
+                  "  o.sleep 'nap' { after = { 'fetch', 'load' }, duration = '2s' },\n"
+                  "  o.run 'child' { pipeline = 'etl', wait = false },\n"
+                  "}\n");
   struct orr_generation *generation = test_build(&p);
   struct orr_def *def = def_of(generation, "etl");
   assert_non_null(def);
@@ -65,7 +73,8 @@ static void a_script_becomes_a_definition(void **state) {
   assert_int_equal(def->when_full, ORR_WHEN_FULL_SKIP);
   assert_slice(def->concurrency_key_path, "customer.id");
   assert_int_equal(def->steps_len, 4);
-  const struct orr_step_def *fetch = &def->steps[0], *load = &def->steps[1], *nap = &def->steps[2], *child = &def->steps[3];
+  const struct orr_step_def *fetch = &def->steps[0], *load = &def->steps[1], *nap = &def->steps[2],
+                            *child = &def->steps[3];
   assert_int_equal(fetch->timeout_ms, 1500);
   assert_int_equal(fetch->priority, 1);
   assert_int_equal(fetch->flags, ORR_STEP_ONCE | ORR_STEP_HAS_WHEN | ORR_STEP_UNDO);
@@ -88,18 +97,23 @@ static void a_script_becomes_a_definition(void **state) {
 
 static void inputs_become_json_schema(void **state) {
   (void)state;
-  test_write(&p, "pipelines/a.lua", HEAD "o.pipeline 'a' { input = { n = o.integer { minimum = 1 }, s = o.enum { 'x', 'y', default = 'x' },\n"
-             " l = o.list { items = o.number, default = {} }, b = o.boolean { optional = true } }, o.step 's' { run = print } }");
+  test_write(&p, "pipelines/a.lua",
+             HEAD "o.pipeline 'a' { input = { n = o.integer { minimum = 1 }, s = o.enum { 'x', "
+                  "'y', default = 'x' },\n"
+                  " l = o.list { items = o.number, default = {} }, b = o.boolean { optional = true "
+                  "} }, o.step 's' { run = print } }");
   struct orr_generation *generation = test_build(&p);
   assert_slice(def_of(generation, "a")->input_schema,
                "{\"additionalProperties\":false,\"properties\":{\"b\":{\"type\":\"boolean\"},"
                "\"l\":{\"default\":[],\"items\":{\"type\":\"number\"},\"type\":\"array\"},"
-               "\"n\":{\"minimum\":1,\"type\":\"integer\"},\"s\":{\"default\":\"x\",\"enum\":[\"x\",\"y\"]}},"
+               "\"n\":{\"minimum\":1,\"type\":\"integer\"},\"s\":{\"default\":\"x\",\"enum\":["
+               "\"x\",\"y\"]}},"
                "\"required\":[\"n\"],\"type\":\"object\"}");
   orr_generation_unref(generation);
 }
 
-static const char *const PLAIN = HEAD "local m = require 'm'\no.pipeline 'a' { o.step 's' { run = m.run } }";
+static const char *const PLAIN =
+    HEAD "local m = require 'm'\no.pipeline 'a' { o.step 's' { run = m.run } }";
 
 static void a_version_covers_the_script_and_what_loading_it_required(void **state) {
   (void)state;
@@ -136,7 +150,8 @@ static void keeping_gives_what_a_fresh_build_gives(void **state) {
   test_write(&p, "pipelines/a.lua", PLAIN);
   test_write(&p, "lib/m.lua", HEAD "local c = o.env('ORRERY_TEST_COLOUR')\nreturn { run = print }");
   test_write(&p, "pipelines/b.lua", HEAD "o.pipeline 'b' { o.step 's' { run = print } }");
-  test_write(&p, "routes/r.lua", HEAD "o.get('/api/custom/r', print)\no.post('/api/custom/r', print)");
+  test_write(&p, "routes/r.lua",
+             HEAD "o.get('/api/custom/r', print)\no.post('/api/custom/r', print)");
   orr_generation_unref(test_build(&p));
   static const char *const CHANGES[][2] = {
       {"pipelines/b.lua", HEAD "o.pipeline 'b' { o.step 'other' { run = print } }"},
@@ -187,7 +202,9 @@ static void all_problems_of_all_files_are_told(void **state) {
   (void)state;
   test_write(&p, "pipelines/a.lua", HEAD "o.pipeline 'a' { o.step 's' { run = 1 } }");
   test_write(&p, "pipelines/b.lua", "local x = = 1");
-  test_write(&p, "pipelines/c.lua", HEAD "o.pipeline 'c' { o.step 's' { after = 'x', run = print }, o.step 't' { after = 'y', run = print } }");
+  test_write(&p, "pipelines/c.lua",
+             HEAD "o.pipeline 'c' { o.step 's' { after = 'x', run = print }, o.step 't' { after = "
+                  "'y', run = print } }");
   assert_null(test_build(&p));
   assert_int_equal(p.problems.len, 4);
   test_write(&p, "pipelines/a.lua", HEAD "o.pipeline 'a' { o.step 's' { run = print } }");
@@ -202,21 +219,27 @@ static void config_and_environment_are_kept_with_the_generation(void **state) {
   (void)state;
   setenv("ORRERY_TEST_COLOUR", "blue", 1);
   test_write(&p, "orrery.lua", "return { limit = 3, list = { 'a' } }");
-  test_write(&p, "pipelines/a.lua", HEAD "assert(o.config.limit == 3)\nassert(o.env('ORRERY_TEST_COLOUR') == 'blue')\n"
-             "assert(o.env('ORRERY_TEST_NONE', 'x') == 'x')\no.pipeline 'a' { o.step 's' { run = print } }");
+  test_write(&p, "pipelines/a.lua",
+             HEAD "assert(o.config.limit == 3)\nassert(o.env('ORRERY_TEST_COLOUR') == 'blue')\n"
+                  "assert(o.env('ORRERY_TEST_NONE', 'x') == 'x')\no.pipeline 'a' { o.step 's' { "
+                  "run = print } }");
   struct orr_generation *generation = test_build(&p);
   assert_non_null(generation);
   assert_slice(orr_blob_slice(generation->config),
-               "{\"config\":{\"limit\":3,\"list\":[\"a\"]},\"env\":{\"ORRERY_TEST_COLOUR\":\"blue\",\"ORRERY_TEST_NONE\":false}}");
+               "{\"config\":{\"limit\":3,\"list\":[\"a\"]},\"env\":{\"ORRERY_TEST_COLOUR\":"
+               "\"blue\",\"ORRERY_TEST_NONE\":false}}");
   orr_generation_unref(generation);
 }
 
 static void scripts_share_no_globals_and_see_no_others(void **state) {
   (void)state;
   test_write(&p, "pipelines/a.lua", "leak = 1");
-  test_write(&p, "pipelines/b.lua", "assert(leak == nil)\nassert(not pcall(load, string.char(27)) or not load(string.char(27)))\n"
-             "assert(string.dump == nil and ('').dump == nil and debug.getinfo == nil and package == nil)\n"
-             "assert(collectgarbage('count') == 0)");
+  test_write(
+      &p, "pipelines/b.lua",
+      "assert(leak == nil)\nassert(not pcall(load, string.char(27)) or not load(string.char(27)))\n"
+      "assert(string.dump == nil and ('').dump == nil and debug.getinfo == nil and package == "
+      "nil)\n"
+      "assert(collectgarbage('count') == 0)");
   struct orr_generation *generation = test_build(&p);
   if (generation == NULL) print_error("%s\n", p.problems.items[0].message);
   assert_non_null(generation);
@@ -225,7 +248,8 @@ static void scripts_share_no_globals_and_see_no_others(void **state) {
 
 static void cjson_works_at_load_and_luv_shows_its_constants(void **state) {
   (void)state;
-  test_write(&p, "pipelines/a.lua", "assert(require('cjson').encode { 1 } == '[1]')\nassert(require('luv').constants)\n"
+  test_write(&p, "pipelines/a.lua",
+             "assert(require('cjson').encode { 1 } == '[1]')\nassert(require('luv').constants)\n"
              "assert(not pcall(require('luv').hrtime))");
   struct orr_generation *generation = test_build(&p);
   if (generation == NULL) print_error("%s\n", p.problems.items[0].message);

@@ -13,7 +13,8 @@
 static struct orr_problems problems;
 
 static struct orr_problem *make(const char *source, uint32_t line, const char *word) {
-  struct orr_problem *problem = orr_problems_add(&problems, "E0203", "step \"load\" depends on unknown step \"fetchh\"");
+  struct orr_problem *problem =
+      orr_problems_add(&problems, "E0203", "step \"load\" depends on unknown step \"fetchh\"");
   problem->line = line;
   problem->file = orr_strdup("pipelines/etl.lua");
   orr_problem_locate(problem, orr_slice_text(source), word);
@@ -26,7 +27,8 @@ static int clean(void **state) {
   return 0;
 }
 
-static void check_place(const char *source, uint32_t from, const char *word, uint32_t line, uint32_t column, uint32_t width) {
+static void check_place(const char *source, uint32_t from, const char *word, uint32_t line,
+                        uint32_t column, uint32_t width) {
   struct orr_problem *problem = make(source, from, word);
   assert_int_equal(problem->line, line);
   assert_int_equal(problem->column, column);
@@ -84,7 +86,8 @@ static void broken_text_does_not_confuse_the_search(void **state) {
 static void it_renders_as_people_know_it(void **state) {
   (void)state;
   struct orr_buf out = ORR_BUF_INIT;
-  struct orr_problem *problem = make("\n\n  o.step \"load\" { after = \"fetchh\", run = load },\n", 3, "fetchh");
+  struct orr_problem *problem =
+      make("\n\n  o.step \"load\" { after = \"fetchh\", run = load },\n", 3, "fetchh");
   problem->help = orr_strdup("did you mean \"fetch\"?");
   orr_problem_render(problem, false, &out);
   assert_string_equal(orr_buf_cstr(&out),
@@ -143,13 +146,20 @@ static void a_long_line_is_cut_between_characters(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(a_word_is_found_as_a_whole_string_with_its_quotes), TEST(a_word_is_found_as_a_name),
-      TEST(comments_and_longer_names_do_not_count),            TEST(long_brackets_are_strings),
-      TEST(a_word_below_the_declaration_moves_the_line),       TEST(columns_count_characters_and_not_bytes),
-      TEST(an_unknown_word_gives_column_1),                    TEST(a_line_beyond_the_file_has_no_excerpt),
-      TEST(broken_text_does_not_confuse_the_search),           TEST(it_renders_as_people_know_it),
-      TEST(colours_come_only_when_asked_for),                  TEST(tabs_stay_under_the_caret),
-      TEST(its_json_is_valid_and_says_the_same),               TEST(a_long_line_is_cut_between_characters),
+      TEST(a_word_is_found_as_a_whole_string_with_its_quotes),
+      TEST(a_word_is_found_as_a_name),
+      TEST(comments_and_longer_names_do_not_count),
+      TEST(long_brackets_are_strings),
+      TEST(a_word_below_the_declaration_moves_the_line),
+      TEST(columns_count_characters_and_not_bytes),
+      TEST(an_unknown_word_gives_column_1),
+      TEST(a_line_beyond_the_file_has_no_excerpt),
+      TEST(broken_text_does_not_confuse_the_search),
+      TEST(it_renders_as_people_know_it),
+      TEST(colours_come_only_when_asked_for),
+      TEST(tabs_stay_under_the_caret),
+      TEST(its_json_is_valid_and_says_the_same),
+      TEST(a_long_line_is_cut_between_characters),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@ static struct seen { // by the watcher's callback
   uint32_t good, bad;
 } seen = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-static void built(void *context, struct orr_generation *generation, struct orr_problems *problems, double ms) {
+static void built(void *context, struct orr_generation *generation, struct orr_problems *problems,
+                  double ms) {
   (void)context, (void)ms;
   pthread_mutex_lock(&seen.mutex);
   if (generation != NULL) {
@@ -58,7 +59,9 @@ static int stop(void **state) {
 }
 
 static bool has(const char *pipeline, const char *step) {
-  struct orr_def *def = seen.generation != NULL ? orr_generation_def(seen.generation, orr_slice_text(pipeline)) : NULL;
+  struct orr_def *def = seen.generation != NULL
+                            ? orr_generation_def(seen.generation, orr_slice_text(pipeline))
+                            : NULL;
   return def != NULL && orr_def_step(def, orr_slice_text(step)) != UINT32_MAX;
 }
 
@@ -86,18 +89,22 @@ static void an_editor_that_renames_over_is_noticed_each_time(void **state) {
   (void)state;
   test_rename_over(&p, "pipelines/a.lua", HEAD "o.pipeline 'a' { o.step 'first' { run = print } }");
   wait_for("a", "first");
-  test_rename_over(&p, "pipelines/a.lua", HEAD "o.pipeline 'a' { o.step 'second' { run = print } }");
+  test_rename_over(&p, "pipelines/a.lua",
+                   HEAD "o.pipeline 'a' { o.step 'second' { run = print } }");
   wait_for("a", "second");
 }
 
 static void new_folders_are_watched_too(void **state) {
   (void)state;
-  test_write(&p, "pipelines/team/deep/b.lua", HEAD "o.pipeline 'b' { o.step 'one' { run = print } }");
+  test_write(&p, "pipelines/team/deep/b.lua",
+             HEAD "o.pipeline 'b' { o.step 'one' { run = print } }");
   wait_for("b", "one");
-  test_write(&p, "pipelines/team/deep/b.lua", HEAD "o.pipeline 'b' { o.step 'two' { run = print } }");
+  test_write(&p, "pipelines/team/deep/b.lua",
+             HEAD "o.pipeline 'b' { o.step 'two' { run = print } }");
   wait_for("b", "two");
   test_write(&p, "lib/m.lua", "return { name = 'from_m' }");
-  test_write(&p, "pipelines/c.lua", HEAD "o.pipeline 'c' { o.step(require('m').name) { run = print } }");
+  test_write(&p, "pipelines/c.lua",
+             HEAD "o.pipeline 'c' { o.step(require('m').name) { run = print } }");
   wait_for("c", "from_m");
   test_write(&p, "lib/m.lua", "return { name = 'renamed_in_m' }");
   wait_for("c", "renamed_in_m");
@@ -123,8 +130,10 @@ static void files_of_no_concern_build_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(a_saved_script_is_built),     TEST(an_editor_that_renames_over_is_noticed_each_time),
-      TEST(new_folders_are_watched_too), TEST(a_broken_script_is_told_and_the_repair_is_built),
+      TEST(a_saved_script_is_built),
+      TEST(an_editor_that_renames_over_is_noticed_each_time),
+      TEST(new_folders_are_watched_too),
+      TEST(a_broken_script_is_told_and_the_repair_is_built),
       TEST(files_of_no_concern_build_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
