@@ -71,6 +71,10 @@ describe("/api/runs", function()
     answer = call(runs, "POST", "/api/runs/{id}/cancel", { params = { id = "x" } })
     assert.equal(409, answer.status)
     assert.equal("the run has ended", answer.json.detail)
+    answers.control, answers.get_json = { nil, { code = "not_found" } }, { '{"status":"succeeded"}' } -- no longer live
+    assert.equal(409, call(runs, "POST", "/api/runs/{id}/cancel", { params = { id = "x" } }).status)
+    answers.get_json = { nil, { code = "not_found" } }
+    assert.equal(404, call(runs, "POST", "/api/runs/{id}/cancel", { params = { id = "x" } }).status)
   end)
   it("control passes the reason on and shows the run afterwards", function()
     answers.control, answers.get_json = { true }, { '{"status":"paused"}' }

@@ -58,9 +58,14 @@ local function control(action)
     if #reason > REASON_BYTES_MAX then
       return support.problem(400, ("the reason is longer than %d bytes"):format(REASON_BYTES_MAX))
     end
-    local ok, err = runs.control(action, req.params.id, reason)
-    if not ok then return support.failure(err) end
-    return support.text(runs.get_json(req.params.id))
+    local id = req.params.id
+    local ok, err = runs.control(action, id, reason)
+    if ok then return support.text(runs.get_json(id)) end
+    -- The engine forgets a run once it has ended and is kept: then the store knows it.
+    if type(err) == "table" and err.code == "not_found" and runs.get_json(id) then
+      return support.problem(409, "the run has already ended")
+    end
+    return support.failure(err)
   end
 end
 
