@@ -20,8 +20,8 @@ static bool no(struct orr__reasons *reasons, enum orr_reason_code code) {
 bool orr__run_may_start(const struct orr_engine *engine, const struct orr_run *run,
                         struct orr__reasons *reasons) {
   bool may = true;
-  if (run->paused && !run->cancel_asked) may = no(reasons, ORR_REASON_PAUSED);
-  if (run->cancel_asked) may = no(reasons, ORR_REASON_CANCELLING);
+  if (run->paused && !run->cancel_asked && !ORR_BUG(14)) may = no(reasons, ORR_REASON_PAUSED);
+  if (run->cancel_asked && !ORR_BUG(13)) may = no(reasons, ORR_REASON_CANCELLING);
   if (engine->draining) may = no(reasons, ORR_REASON_DRAINING);
   if (run->admitted) return may;
   if (!run->key_decided) return no(reasons, ORR_REASON_KEY);
@@ -33,7 +33,9 @@ bool orr__run_may_start(const struct orr_engine *engine, const struct orr_run *r
   return false;
 }
 
-bool orr__slot_free(const struct orr_engine *engine) { return engine->in_flight < engine->slots; }
+bool orr__slot_free(const struct orr_engine *engine) {
+  return engine->in_flight < engine->slots + (ORR_BUG(15) ? 1 : 0);
+}
 
 static void unit_waits_for(const struct orr_unit *unit, struct orr__reasons *reasons) {
   uint32_t step = unit->step, item = unit->item;

@@ -20,7 +20,7 @@ void orr__run_cancel(struct orr_engine *engine, struct orr_run *run, const char 
   fact.paused.reason = orr_slice_text(reason);
   orr__record(engine, run, &fact);
   orr__notice(engine, run, NULL);
-  attempts_abort(engine, run);
+  if (!ORR_BUG(40)) attempts_abort(engine, run);
   orr__job_abort(engine, run);
   orr__touch(engine, run);
 }
@@ -42,7 +42,7 @@ static void run_resume(struct orr_engine *engine, struct orr_run *run) {
   orr__maps_resume(engine, run);
   orr__run_enter_gate(engine, run, false);
   if (run->gate_of != NULL) orr__gate_pump(engine, run->gate_of);
-  orr__touch(engine, run);
+  if (!ORR_BUG(41)) orr__touch(engine, run);
 }
 
 void orr__control(struct orr_engine *engine, struct orr_event *event) {

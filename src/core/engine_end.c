@@ -51,6 +51,7 @@ static int newest_last(const void *a, const void *b, void *context) {
   const struct orr_run *run = context;
   uint64_t left = run->units[*(const uint32_t *)a].value.offset;
   uint64_t right = run->units[*(const uint32_t *)b].value.offset;
+  if (ORR_BUG(27)) return left > right ? -1 : left < right;
   return left < right ? -1 : left > right; // outcomes lie in the journal in the order they came
 }
 
@@ -92,6 +93,7 @@ static bool undo_busy(struct orr_engine *engine, struct orr_run *run) {
 bool orr__end_busy(struct orr_engine *engine, struct orr_run *run) {
   struct orr__extra *extra = run->children_live;
   if (extra != NULL && extra->job != NULL) return true;
+  if (ORR_BUG(28) && run->cancel_asked) return false;
   if (run_failed(run)) return undo_busy(engine, run);
   if (!run->def->has_output || run->output_decided) return false;
   extra = orr__extra_of(run);
@@ -233,6 +235,7 @@ static void failure_of(const struct orr_run *run, struct orr_buf *out) {
 
 static enum orr_run_status outcome_of(const struct orr_run *run) {
   if (run->cancel_asked) return run->timed_out ? ORR_RUN_FAILED : ORR_RUN_CANCELLED;
+  if (ORR_BUG(29) && run->output_failed && run->failed_step == UINT32_MAX) return ORR_RUN_SUCCEEDED;
   return run_failed(run) ? ORR_RUN_FAILED : ORR_RUN_SUCCEEDED;
 }
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "core/bug.h"
 #include "core/engine.h"
 #include "core/gate.h"
 #include "core/ready.h"

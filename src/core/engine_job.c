@@ -62,7 +62,7 @@ struct orr_task *orr__task_make(struct orr_engine *engine, struct orr_run *run,
     task->item = unit->item;
     task->priority = step->priority;
     task->timeout_ms = step->timeout_ms;
-    task->when_decided = unit->item > 0 || (unit->flags & ORR_UNIT_WHEN_TRUE) != 0;
+    task->when_decided = unit->item > 0 || ((unit->flags & ORR_UNIT_WHEN_TRUE) && !ORR_BUG(38));
   }
   payload_fill(run, task, subject);
   return task;

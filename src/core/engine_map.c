@@ -15,7 +15,7 @@ uint32_t orr__map_window(const struct orr_run *run, uint32_t step) {
 void orr__map_fill(struct orr_engine *engine, struct orr_run *run, struct orr_map_items *map) {
   if (map->failed || run->paused || run->cancel_asked) return;
   uint32_t window = orr__map_window(run, map->step);
-  while (map->open < window && map->next <= map->count) {
+  while (map->open < window + (ORR_BUG(23) ? 1 : 0) && map->next <= map->count) {
     struct orr_unit *item = &map->units[map->next++ - 1];
     if (item->status != ORR_STEP_STATUS_PENDING) continue; // from before a recovery
     map->open++;
@@ -32,7 +32,7 @@ static bool join_outputs(struct orr_run *run, const struct orr_map_items *map,
   orr_buf_reserve(out, bytes);
   orr_buf_u8(out, '[');
   for (uint32_t i = 0; i < map->count; i++) {
-    const struct orr_unit *item = &map->units[i];
+    const struct orr_unit *item = &map->units[ORR_BUG(22) ? map->count - 1 - i : i];
     if (i > 0) orr_buf_u8(out, ',');
     if (item->status == ORR_STEP_STATUS_SUCCEEDED)
       orr_buf_slice_append(out, orr_run_bytes(run, item->value));
@@ -96,7 +96,7 @@ void orr__map_item_done(struct orr_engine *engine, struct orr_unit *item) {
 
 // An item that was ready when another failed finally: no new items start.
 bool orr__map_item_moot(const struct orr_unit *item) {
-  return item->item > 0 && item->attempts == 0 && item->run->maps[item->step]->failed;
+  return !ORR_BUG(24) && item->item > 0 && item->attempts == 0 && item->run->maps[item->step]->failed;
 }
 
 void orr__map_item_drop(struct orr_engine *engine, struct orr_unit *item) {

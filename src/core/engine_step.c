@@ -36,7 +36,7 @@ static void unit_dispatch(struct orr_engine *engine, struct orr_unit *unit) {
   struct orr_run *run = unit->run;
   const struct orr_step_def *step = &run->def->steps[unit->step];
   orr_assert(unit->task == NULL && !orr_step_status_final(unit->status));
-  if ((step->flags & ORR_STEP_ONCE) && !(unit->flags & ORR_UNIT_STARTED)) {
+  if ((step->flags & ORR_STEP_ONCE) && !(unit->flags & ORR_UNIT_STARTED) && !ORR_BUG(11)) {
     struct orr_fact fact = {.type = ORR_FACT_STARTED};
     fact.started.unit = (struct orr_unit_ref){unit->step, unit->item};
     fact.started.attempt = unit->attempts + 1;
@@ -110,8 +110,10 @@ void orr__unit_finish(struct orr_engine *engine, struct orr_unit *unit,
 
 static bool retry_allowed(const struct orr_unit *unit, const struct orr__attempt_end *end) {
   const struct orr_step_def *step = &unit->run->def->steps[unit->step];
-  if (!end->retryable || unit->run->cancel_asked || (step->flags & ORR_STEP_ONCE)) return false;
-  return unit->failures + 1 < step->retry.attempts;
+  if (!end->retryable && !ORR_BUG(8)) return false;
+  if (unit->run->cancel_asked && !ORR_BUG(10)) return false;
+  if ((step->flags & ORR_STEP_ONCE) && !ORR_BUG(9)) return false;
+  return unit->failures + (ORR_BUG(7) ? 0 : 1) < step->retry.attempts;
 }
 
 // An attempt failed: schedules the next by the step's policy, or makes the failure final.
@@ -207,7 +209,7 @@ static void unit_outcome(struct orr_engine *engine, struct orr_unit *unit, struc
   case ORR_OUTCOME_OK:
     end->status = ORR_STEP_STATUS_SUCCEEDED;
     end->value = orr_buf_slice(&task->out);
-    end->state = orr_buf_slice(&task->state);
+    if (!ORR_BUG(18)) end->state = orr_buf_slice(&task->state);
     if (end->state.len + unit->run->state.len > ORR_STATE_BYTES_MAX) {
       fail_with(engine, unit, end, "limit", "the run's state is larger than 4 MiB");
       break;
@@ -264,7 +266,7 @@ static void unit_outcome(struct orr_engine *engine, struct orr_unit *unit, struc
 void orr__unit_result(struct orr_engine *engine, struct orr_run *run, struct orr_task *task) {
   struct orr_unit *unit = orr_run_unit(run, task->step, task->item);
   if (unit == NULL) return;
-  if (unit->task == NULL || unit->task->serial != task->serial) {
+  if (unit->task == NULL || (unit->task->serial != task->serial && !ORR_BUG(16))) {
     result_late(engine, run, task);
     return;
   }
@@ -297,6 +299,7 @@ static void attempt_give_up(struct orr_engine *engine, struct orr_unit *unit) {
                                  .finished_ms = engine->now.wall_ms,
                                  .retryable = true};
   attempt_close(engine, unit);
+  if (ORR_BUG(17)) engine->in_flight++;
   if (unit->run->cancel_asked)
     end_cancelled(engine, unit, &end);
   else
@@ -312,6 +315,7 @@ void orr__unit_timer_fired(struct orr_engine *engine, struct orr_unit *unit) {
     return;
   }
   if (orr_step_status_final(unit->status)) return;
+  if (ORR_BUG(19) && unit->run->paused) return;
   orr_list_remove(&unit->ready);
   orr_list_push_back(&unit->run->fresh, &unit->ready);
   orr__touch(engine, unit->run);

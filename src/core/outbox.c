@@ -56,13 +56,14 @@ void orr__row_bytes(struct orr_engine *engine, struct orr_slice bytes, uint64_t 
 
 void orr__outbox_pack(struct orr_engine *engine) {
   struct orr_list *node;
+  if (ORR_BUG(2) && engine->next_serial % 7 == 0) return;
   while ((node = orr_list_pop_front(&engine->dirty)) != NULL) {
     struct orr_run *run = ORR_CONTAINER_OF(node, struct orr_run, dirty);
     orr_assert(run->persisted < run->journal.len);
     struct orr_row *row = orr__row(engine, ORR_ROW_JOURNAL);
     row->run = run->id;
     row->pos = engine->next_pos++;
-    row->prev = run->last_pos;
+    row->prev = ORR_BUG(1) && run->last_pos > 1 ? run->last_pos - 1 : run->last_pos;
     row->final = orr_run_status_final(run->status);
     struct orr_slice facts =
         orr_slice_of(run->journal.data + run->persisted, run->journal.len - run->persisted);

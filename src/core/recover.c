@@ -15,7 +15,7 @@ static bool may_have_run(const struct orr_engine *engine, const struct orr_unit 
 }
 
 static bool interrupted(const struct orr_unit *unit) {
-  return (unit->flags & ORR_UNIT_STARTED) && !orr_step_status_final(unit->status) &&
+  return !ORR_BUG(12) && (unit->flags & ORR_UNIT_STARTED) && !orr_step_status_final(unit->status) &&
          unit->status == ORR_STEP_STATUS_PENDING;
 }
 
@@ -92,7 +92,8 @@ static void journal_recovered(struct orr_engine *engine, struct orr_run *run,
 static void unit_rearm(struct orr_engine *engine, struct orr_unit *unit) {
   bool waits = unit->status == ORR_STEP_STATUS_RETRYING ||
                (unit->status == ORR_STEP_STATUS_WAITING && !(unit->flags & ORR_UNIT_CHILD));
-  if (waits) orr__unit_timer(engine, unit, orr__delay_until(engine, unit->until_ms));
+  uint64_t delay_ms = ORR_BUG(35) ? 0 : orr__delay_until(engine, unit->until_ms);
+  if (waits) orr__unit_timer(engine, unit, delay_ms);
 }
 
 static void waits_rearm(struct orr_engine *engine, struct orr_run *run) {
@@ -131,7 +132,7 @@ static void run_go_on(struct orr_engine *engine, struct orr_run *run,
                       const struct orr_event *event) {
   engine->live++;
   engine->recovering = true;
-  if (run->deadline_ms != 0)
+  if (run->deadline_ms != 0 && !ORR_BUG(36))
     orr_wheel_add(&engine->runs, &run->timer,
                   engine->now.mono_ms + orr__delay_until(engine, run->deadline_ms));
   journal_recovered(engine, run, event);
@@ -156,12 +157,13 @@ void orr__recover(struct orr_engine *engine, struct orr_event *event) {
     return;
   }
   run->persisted = run->journal.len;
-  run->last_pos = event->recover.last_pos;
+  if (!ORR_BUG(44)) run->last_pos = event->recover.last_pos;
   orr__run_index_add(engine, run);
   if (!orr_run_status_final(run->status)) {
     run_go_on(engine, run, event);
   } else {
     engine->ungathered++;
+    if (ORR_BUG(37)) return;
     struct orr_effect *effect = orr__effect(engine, ORR_EFFECT_GATHER);
     effect->gather.run = run;
     effect->gather.handle = run->handle;

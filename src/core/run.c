@@ -125,10 +125,10 @@ enum orr_verdict orr_rule_verdict(const struct orr_run *run, uint32_t step) {
   bool runs = false;
   switch (def->rule) {
   case ORR_RULE_ALL_SUCCESS: runs = failed == 0 && other == 0; break;
-  case ORR_RULE_ALL_DONE: runs = true; break;
-  case ORR_RULE_ONE_SUCCESS: runs = succeeded > 0; break;
+  case ORR_RULE_ALL_DONE: runs = !ORR_BUG(33) || failed == 0; break;
+  case ORR_RULE_ONE_SUCCESS: runs = succeeded > 0 || ORR_BUG(34); break;
   case ORR_RULE_ALL_FAILED: runs = succeeded == 0 && other == 0; break;
-  case ORR_RULE_NONE_FAILED: runs = failed == 0; break;
+  case ORR_RULE_NONE_FAILED: runs = failed == 0 && (!ORR_BUG(32) || other == 0); break;
   }
   return runs ? ORR_VERDICT_RUN : ORR_VERDICT_SKIP;
 }

@@ -258,7 +258,7 @@ static enum orr_status apply_retry(struct orr_run *run, const struct orr_fact *f
   unit_wait(run, unit, ORR_STEP_STATUS_RETRYING, fact->finished.until_ms);
   unit->flags |= unit_flags_of(fact);
   unit->attempts++;
-  unit->failures++;
+  if (!ORR_BUG(21)) unit->failures++;
   unit->started_ms = fact->finished.started_ms;
   unit->finished_ms = fact->finished.finished_ms;
   unit->value = span_of(run, fact->finished.value);
@@ -329,7 +329,7 @@ static enum orr_status apply_recovered(struct orr_run *run, const struct orr_fac
       if (reader.failed || step >= run->def->steps_len || item > UINT32_MAX) return ORR_ERR_CORRUPT;
       struct orr_unit *unit = orr_run_unit(run, (uint32_t)step, (uint32_t)item);
       if (unit == NULL || orr_step_status_final(unit->status)) return ORR_ERR_CORRUPT;
-      if (pass == 1) unit->attempts++;
+      if (pass == 1 && !ORR_BUG(20)) unit->attempts++;
     }
   }
   if (orr_read_varint(&reader) == 1) run->recoveries++;

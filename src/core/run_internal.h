@@ -2,6 +2,7 @@
 // Shared between run.c and run_apply.c only.
 #pragma once
 
+#include "core/bug.h"
 #include "core/run.h"
 
 // Applies a decoded fact whose slices point into run->journal.

@@ -9,6 +9,7 @@
 #include "core/wheel.h"
 
 #include "base/check.h"
+#include "core/bug.h"
 
 #define DIGIT_BITS 6u
 #define DIGIT_MASK 63u
@@ -34,6 +35,7 @@ void orr_wheel_init(struct orr_wheel *wheel, uint64_t now_ms) {
 static struct place place_of(const struct orr_wheel *wheel, uint64_t deadline_ms) {
   unsigned bit = 63u - (unsigned)__builtin_clzll(deadline_ms ^ wheel->now_ms);
   unsigned level = bit / DIGIT_BITS;
+  if (ORR_BUG(4) && level == 1) deadline_ms += DIGIT_MASK;
   return (struct place){level, (unsigned)(deadline_ms >> (DIGIT_BITS * level)) & DIGIT_MASK};
 }
 
@@ -53,7 +55,7 @@ void orr_wheel_add(struct orr_wheel *wheel, struct orr_timer *timer, uint64_t de
     return;
   }
   orr_assert(deadline_ms < SPAN_MS);
-  timer->deadline_ms = deadline_ms;
+  timer->deadline_ms = deadline_ms - (ORR_BUG(3) && deadline_ms - wheel->now_ms > 64 ? 9 : 0);
   insert(wheel, timer);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Definitions: bytes that decode are the only form of what they say; definitions built from choices are
-// refused with a problem, or are sound: an order that fits, edges both ways, ancestors as a naive search
-// finds them, and the same again after encoding.
+// Definitions: bytes that decode are the only form of what they say; definitions built from choices
+// are refused with a problem, or are sound: an order that fits, edges both ways, ancestors as a
+// naive search finds them, and the same again after encoding.
 #include "base/check.h"
 #include "core/def.h"
 #include "fuzz_input.h"
@@ -86,12 +86,19 @@ static void built(struct fuzz_input *input) {
   uint32_t steps = fuzz_u8(input) % (STEPS_MAX + 1);
   for (uint32_t i = 0; i < steps; i++) {
     uint8_t odd = fuzz_u8(input);
-    if (odd < 4) snprintf(names[i], sizeof(names[i]), "%s", odd < 2 ? "s0" : odd == 2 ? "input" : "a b");
-    else snprintf(names[i], sizeof(names[i]), "s%u", i);
-    struct orr_step_def step = {.name = names[i], .kind = (enum orr_step_kind)(fuzz_u8(input) % 6),
-        .rule = (enum orr_rule)(fuzz_u8(input) % 5), .flags = fuzz_u8(input) & 127,
+    if (odd < 4)
+      snprintf(names[i], sizeof(names[i]), "%s", odd < 2 ? "s0" : odd == 2 ? "input" : "a b");
+    else
+      snprintf(names[i], sizeof(names[i]), "s%u", i);
+    struct orr_step_def step = {
+        .name = names[i],
+        .kind = (enum orr_step_kind)(fuzz_u8(input) % 6),
+        .rule = (enum orr_rule)(fuzz_u8(input) % 5),
+        .flags = fuzz_u8(input) & 127,
         .retry = {fuzz_u8(input) % 8, fuzz_u32(input), fuzz_u32(input), fuzz_u32(input), false},
-        .timeout_ms = fuzz_u64(input), .priority = fuzz_u8(input) % 11, .child = "c"};
+        .timeout_ms = fuzz_u64(input),
+        .priority = fuzz_u8(input) % 11,
+        .child = "c"};
     if (step.kind != ORR_STEP_RUN) step.child = NULL;
     if (fuzz_u8(input) & 3) step.retry = (struct orr_retry){1, 0, 1000, 0, false};
     if (fuzz_u8(input) & 3) step.timeout_ms = 0;
@@ -100,10 +107,14 @@ static void built(struct fuzz_input *input) {
   for (uint32_t edges = fuzz_u8(input) % 30; steps > 0 && edges > 0; edges--) {
     uint32_t to = fuzz_u8(input) % steps, from = fuzz_u8(input) % (steps + 1);
     bool backward = fuzz_u8(input) == 9; // rarely: cycles
-    if (from > to && from < steps && !backward) { uint32_t t = to; to = from; from = t; }
+    if (from > to && from < steps && !backward) {
+      uint32_t t = to;
+      to = from;
+      from = t;
+    }
     if (from == steps && !backward) continue;
-    orr_def_builder_after(builder, to, from < steps ? orr_slice_text(names[from])
-                                                    : ORR_SLICE_LITERAL("nobody"));
+    orr_def_builder_after(builder, to,
+                          from < steps ? orr_slice_text(names[from]) : ORR_SLICE_LITERAL("nobody"));
   }
   struct orr_def *def = NULL;
   struct orr_def_problem problem = {0};

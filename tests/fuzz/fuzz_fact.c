@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The journal codec. First byte chooses: arbitrary bytes; one body under a right checksum; facts built
-// from choices, which must come back field by field, and whose damage must be seen; a whole journal,
-// folded into a run, which may be refused but never breaks the run.
+// The journal codec. First byte chooses: arbitrary bytes; one body under a right checksum; facts
+// built from choices, which must come back field by field, and whose damage must be seen; a whole
+// journal, folded into a run, which may be refused but never breaks the run.
 #include "base/check.h"
 #include "core/def.h"
 #include "core/run.h"
@@ -43,8 +43,11 @@ static void fact_of(struct fuzz_input *input, enum orr_fact_type type, struct or
     fact->created.seed = fuzz_u64(input);
     fact->created.depth = fuzz_u32(input);
     break;
-  case ORR_FACT_KEY: fact->key.key = fuzz_slice(input); break;
-  case ORR_FACT_ADMITTED: break;
+  case ORR_FACT_KEY:
+    fact->key.key = fuzz_slice(input);
+    break;
+  case ORR_FACT_ADMITTED:
+    break;
   case ORR_FACT_STARTED:
     fact->started.unit = unit_of(input);
     fact->started.attempt = fuzz_u8(input);
@@ -60,7 +63,8 @@ static void fact_of(struct fuzz_input *input, enum orr_fact_type type, struct or
     fact->finished.started_ms = (int64_t)fuzz_u64(input);
     fact->finished.finished_ms = (int64_t)fuzz_u64(input);
     fact->finished.value = fuzz_slice(input);
-    fact->finished.state = fuzz_u8(input) & 1 ? ORR_SLICE_LITERAL("{\"a\":1,\"b\":null}") : fuzz_slice(input);
+    fact->finished.state =
+        fuzz_u8(input) & 1 ? ORR_SLICE_LITERAL("{\"a\":1,\"b\":null}") : fuzz_slice(input);
     fact->finished.until_ms = (int64_t)fuzz_u64(input);
     fact->finished.node = fuzz_slice(input);
     break;
@@ -97,7 +101,9 @@ static void fact_of(struct fuzz_input *input, enum orr_fact_type type, struct or
     break;
   case ORR_FACT_PAUSED:
   case ORR_FACT_RESUMED:
-  case ORR_FACT_CANCEL: fact->paused.reason = fuzz_slice(input); break;
+  case ORR_FACT_CANCEL:
+    fact->paused.reason = fuzz_slice(input);
+    break;
   case ORR_FACT_OUTPUT:
     fact->output.status = fuzz_u8(input) % ORR_STEP_STATUS_COUNT;
     fact->output.value = fuzz_slice(input);
@@ -110,7 +116,8 @@ static void fact_of(struct fuzz_input *input, enum orr_fact_type type, struct or
   }
 }
 
-// --- fields come back ----------------------------------------------------------------------------------
+// --- fields come back
+// ----------------------------------------------------------------------------------
 
 #define same(a, b) orr_assert((a) == (b))
 #define same_slice(a, b) orr_assert(orr_slice_equal((a), (b)))
@@ -136,8 +143,11 @@ static void check_same(const struct orr_fact *a, const struct orr_fact *b) {
     same(a->created.seed, b->created.seed);
     same(a->created.depth, b->created.depth);
     break;
-  case ORR_FACT_KEY: same_slice(a->key.key, b->key.key); break;
-  case ORR_FACT_ADMITTED: break;
+  case ORR_FACT_KEY:
+    same_slice(a->key.key, b->key.key);
+    break;
+  case ORR_FACT_ADMITTED:
+    break;
   case ORR_FACT_STARTED:
     same_unit(a->started.unit, b->started.unit);
     same(a->started.attempt, b->started.attempt);
@@ -183,7 +193,9 @@ static void check_same(const struct orr_fact *a, const struct orr_fact *b) {
     break;
   case ORR_FACT_PAUSED:
   case ORR_FACT_RESUMED:
-  case ORR_FACT_CANCEL: same_slice(a->paused.reason, b->paused.reason); break;
+  case ORR_FACT_CANCEL:
+    same_slice(a->paused.reason, b->paused.reason);
+    break;
   case ORR_FACT_OUTPUT:
     same(a->output.status, b->output.status);
     same_slice(a->output.value, b->output.value);
@@ -232,7 +244,8 @@ static void body(struct orr_slice bytes) {
   orr_buf_free(&record);
 }
 
-// --- built facts ---------------------------------------------------------------------------------------
+// --- built facts
+// ---------------------------------------------------------------------------------------
 
 static void built(struct fuzz_input *input) {
   struct orr_buf extra = ORR_BUF_INIT, bytes = ORR_BUF_INIT;
@@ -254,7 +267,8 @@ static void built(struct fuzz_input *input) {
   orr_buf_free(&bytes);
 }
 
-// --- folding -------------------------------------------------------------------------------------------
+// --- folding
+// -------------------------------------------------------------------------------------------
 
 static struct orr_def *fold_def(uint8_t shape) {
   struct orr_def_builder *builder = orr_def_builder_new();
@@ -265,12 +279,15 @@ static struct orr_def *fold_def(uint8_t shape) {
   head->concurrency = shape & 1;
   head->concurrency_key_function = (shape & 2) != 0;
   static const char *const NAMES[] = {"a", "b", "c", "d", "e"};
-  static const enum orr_step_kind KINDS[] = {ORR_STEP_LUA, ORR_STEP_MAP, ORR_STEP_SLEEP, ORR_STEP_RUN,
-                                             ORR_STEP_LUA};
+  static const enum orr_step_kind KINDS[] = {ORR_STEP_LUA, ORR_STEP_MAP, ORR_STEP_SLEEP,
+                                             ORR_STEP_RUN, ORR_STEP_LUA};
   for (uint32_t i = 0; i < 5; i++) {
-    struct orr_step_def step = {.name = NAMES[i], .kind = KINDS[i], .retry = {.attempts = 3,
-        .backoff_permille = 1000}, .child = KINDS[i] == ORR_STEP_RUN ? "x" : NULL,
-        .rule = (enum orr_rule)((shape >> 2) % 5), .flags = i == 0 ? ORR_STEP_UNDO : 0};
+    struct orr_step_def step = {.name = NAMES[i],
+                                .kind = KINDS[i],
+                                .retry = {.attempts = 3, .backoff_permille = 1000},
+                                .child = KINDS[i] == ORR_STEP_RUN ? "x" : NULL,
+                                .rule = (enum orr_rule)((shape >> 2) % 5),
+                                .flags = i == 0 ? ORR_STEP_UNDO : 0};
     orr_def_builder_step(builder, &step);
   }
   orr_def_builder_after(builder, 1, orr_slice_text("a"));
@@ -315,10 +332,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   if (len == 0) return 0;
   struct fuzz_input input = {data + 1, data + len};
   switch (data[0] % 4) {
-  case 0: read_all(orr_slice_of(data + 1, len - 1)); break;
-  case 1: body(orr_slice_of(data + 1, len - 1)); break;
-  case 2: built(&input); break;
-  case 3: fold(&input); break;
+  case 0:
+    read_all(orr_slice_of(data + 1, len - 1));
+    break;
+  case 1:
+    body(orr_slice_of(data + 1, len - 1));
+    break;
+  case 2:
+    built(&input);
+    break;
+  case 3:
+    fold(&input);
+    break;
   }
   return 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A fuzzer's bytes as a stream of small choices, for harnesses that build structured values. At its end it
-// gives zeros, so every input makes a value.
+// A fuzzer's bytes as a stream of small choices, for harnesses that build structured values. At its
+// end it gives zeros, so every input makes a value.
 #pragma once
 
 #include "base/buf.h"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The JSON reader and writer against jansson: the same texts are taken, the same values read. Known
-// differences: depth (ours 100), integers beyond 64 bits (ours become floats), a NUL in a key (jansson
-// refuses it), a NUL byte after a number (jansson overlooks it). The first byte chooses: reading; paths; strings written; numbers written.
+// differences: depth (ours 100), integers beyond 64 bits (ours become floats), a NUL in a key
+// (jansson refuses it), a NUL byte after a number (jansson overlooks it). The first byte chooses:
+// reading; paths; strings written; numbers written.
 #include "base/check.h"
 #include "base/json.h"
 #include "fuzz_input.h"
@@ -37,24 +38,32 @@ static json_t *read_object(struct orr_json_reader *reader) {
 
 static json_t *read_value(struct orr_json_reader *reader, enum orr_json_type type) {
   switch (type) {
-  case ORR_JSON_NULL: return json_null();
-  case ORR_JSON_FALSE: return json_false();
-  case ORR_JSON_TRUE: return json_true();
-  case ORR_JSON_INTEGER: return json_integer(reader->integer);
-  case ORR_JSON_FLOAT: return json_real(reader->number);
-  case ORR_JSON_STRING: return read_string(reader);
+  case ORR_JSON_NULL:
+    return json_null();
+  case ORR_JSON_FALSE:
+    return json_false();
+  case ORR_JSON_TRUE:
+    return json_true();
+  case ORR_JSON_INTEGER:
+    return json_integer(reader->integer);
+  case ORR_JSON_FLOAT:
+    return json_real(reader->number);
+  case ORR_JSON_STRING:
+    return read_string(reader);
   case ORR_JSON_ARRAY_BEGIN: {
     json_t *array = json_array();
     while ((type = orr_json_next(reader)) != ORR_JSON_ARRAY_END)
       orr_assert(json_array_append_new(array, read_value(reader, type)) == 0);
     return array;
   }
-  case ORR_JSON_OBJECT_BEGIN: return read_object(reader);
+  case ORR_JSON_OBJECT_BEGIN:
+    return read_object(reader);
   case ORR_JSON_ARRAY_END:
   case ORR_JSON_OBJECT_END:
   case ORR_JSON_KEY:
   case ORR_JSON_END:
-  case ORR_JSON_ERROR: break;
+  case ORR_JSON_ERROR:
+    break;
   }
   orr_unreachable();
 }
@@ -162,8 +171,10 @@ static void number(struct fuzz_input *input) {
   double value = 0;
   uint64_t bits = 0;
   for (int i = 0; i < 8; i++) bits = bits << 8 | fuzz_u8(input);
-  if (fuzz_u8(input) & 1) value = (double)(int64_t)bits / 1000;
-  else memcpy(&value, &bits, sizeof(value));
+  if (fuzz_u8(input) & 1)
+    value = (double)(int64_t)bits / 1000;
+  else
+    memcpy(&value, &bits, sizeof(value));
   if (!isfinite(value)) return;
   struct orr_buf text = ORR_BUF_INIT;
   orr_json_number(&text, value);
@@ -185,10 +196,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   if (len == 0) return 0;
   struct fuzz_input input = {data + 1, data + len};
   switch (data[0] % 4) {
-  case 0: reading(orr_slice_of(data + 1, len - 1)); break;
-  case 1: path(&input); break;
-  case 2: string(orr_slice_of(data + 1, len - 1)); break;
-  case 3: number(&input); break;
+  case 0:
+    reading(orr_slice_of(data + 1, len - 1));
+    break;
+  case 1:
+    path(&input);
+    break;
+  case 2:
+    string(orr_slice_of(data + 1, len - 1));
+    break;
+  case 3:
+    number(&input);
+    break;
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Hunts planted bugs in two processes at a time: a child arms one bug and runs seeds until something
-// breaks, an assertion of the core included. A bug that is not found within its time is a failure.
+// Hunts planted bugs in two processes at a time: a child arms one bug and runs seeds until
+// something breaks, an assertion of the core included. A bug that is not found within its time is a
+// failure.
 #include "bug_hunt.h"
 
 #include "bugs.h"
@@ -26,7 +27,7 @@ static const struct sim_bug BUGS[] = {
 #define X(number, text) {number, text},
     SIM_BUG_LIST(X)
 #undef X
-    {0, NULL}};
+        {0, NULL}};
 #define BUGS_LEN (sizeof(BUGS) / sizeof(BUGS[0]) - 1)
 
 struct trail { // shared with a child
@@ -67,8 +68,8 @@ _Noreturn static void hunt(int number, struct trail *trail) {
 static void start(struct hunter *hunter, size_t bug) {
   hunter->bug = bug;
   hunter->start = seconds_now();
-  hunter->trail = mmap(NULL, sizeof(*hunter->trail), PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  hunter->trail =
+      mmap(NULL, sizeof(*hunter->trail), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (hunter->trail == MAP_FAILED) abort();
   fflush(stdout);
   hunter->pid = fork();
@@ -108,7 +109,10 @@ int bug_hunt(int only) {
     for (int i = 0; i < HUNTERS; i++) {
       if (hunters[i].pid != pid) continue;
       running--;
-      if (report(&hunters[i], status)) found++; else missed++;
+      if (report(&hunters[i], status))
+        found++;
+      else
+        missed++;
     }
   }
   printf("%u passed, %u failed\n", found, missed);

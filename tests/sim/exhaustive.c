@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Each scenario is a seed of a small world (a few runs, no random faults). It runs once to count its store
-// calls; then once for every call, side and kind of death; and for the smallest worlds for pairs of calls,
-// so that the engine also dies while it recovers. Every world must come to its end.
+// Each scenario is a seed of a small world (a few runs, no random faults). It runs once to count
+// its store calls; then once for every call, side and kind of death; and for the smallest worlds
+// for pairs of calls, so that the engine also dies while it recovers. Every world must come to its
+// end.
 #include "exhaustive.h"
 
 #include "world.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Small worlds in which the engine dies at every store call: before it, after it landed, and after half of
-// its effects; by kill and by power loss. See exhaustive.c.
+// Small worlds in which the engine dies at every store call: before it, after it landed, and after
+// half of its effects; by kill and by power loss. See exhaustive.c.
 #pragma once
 
 #include <stdint.h>

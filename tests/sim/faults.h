@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What goes wrong in one seed. Swarm testing: every seed switches whole classes of faults off, so that
-// rare combinations of the others get room. All figures are drawn once, from the seed.
+// What goes wrong in one seed. Swarm testing: every seed switches whole classes of faults off, so
+// that rare combinations of the others get room. All figures are drawn once, from the seed.
 #pragma once
 
 #include "base/rng.h"
@@ -10,14 +10,14 @@
 
 struct sim_faults {
   // Engine and store
-  uint32_t crash_every_ms;   // mean time between crashes; 0: none
-  uint32_t power_permille;   // of crashes: the in-flight map is lost too
-  uint32_t down_ms_max;      // how long the engine stays dead
-  uint32_t commit_ms_max;    // commits take 0 .. this
-  uint32_t slow_permille;    // of commits: a slow one,
-  uint32_t slow_ms;          // which takes this long
-  uint32_t turn_ms_max;      // mail waits this long for a turn
-  uint32_t drain_every_ms;   // orderly stop and restart; 0: none
+  uint32_t crash_every_ms; // mean time between crashes; 0: none
+  uint32_t power_permille; // of crashes: the in-flight map is lost too
+  uint32_t down_ms_max;    // how long the engine stays dead
+  uint32_t commit_ms_max;  // commits take 0 .. this
+  uint32_t slow_permille;  // of commits: a slow one,
+  uint32_t slow_ms;        // which takes this long
+  uint32_t turn_ms_max;    // mail waits this long for a turn
+  uint32_t drain_every_ms; // orderly stop and restart; 0: none
   // Clock: wall steps
   uint32_t clock_every_ms;
   uint32_t clock_step_ms;

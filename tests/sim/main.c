@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The simulator's command line. `orrery_sim` runs seeds until a bound is met; every 16th twice, to see
-// that the same seed gives the same trace. A failure prints its seed, what broke, and a line that
-// repeats it; the last line is "N passed, N failed".
+// The simulator's command line. `orrery_sim` runs seeds until a bound is met; every 16th twice, to
+// see that the same seed gives the same trace. A failure prints its seed, what broke, and a line
+// that repeats it; the last line is "N passed, N failed".
 #include "bug_hunt.h"
 #include "exhaustive.h"
 #include "world.h"
@@ -46,8 +46,8 @@ static double seconds_now(void) {
 }
 
 static bool run_seed(const struct arguments *arguments, uint64_t seed, struct sim_report *total) {
-  struct sim_options options = {.seed = seed, .events = arguments->events,
-                                .verbose = arguments->verbose};
+  struct sim_options options = {
+      .seed = seed, .events = arguments->events, .verbose = arguments->verbose};
   struct sim_report report, again;
   char message[640];
   current_seed = seed;
@@ -95,8 +95,9 @@ static int run_seeds(const struct arguments *arguments) {
       failed++;
   }
   double took = seconds_now() - start;
-  fprintf(stderr, "%" PRIu64 " events, %" PRIu64 " runs, %" PRIu64 " facts, %" PRIu64
-          " crashes, %" PRIu64 " store calls in %.1f s: %.0f seeds/s, %.0f events/s\n",
+  fprintf(stderr,
+          "%" PRIu64 " events, %" PRIu64 " runs, %" PRIu64 " facts, %" PRIu64 " crashes, %" PRIu64
+          " store calls in %.1f s: %.0f seeds/s, %.0f events/s\n",
           total.events, total.runs, total.facts, total.crashes, total.store_calls, took,
           (double)(passed_so_far - before) / took, (double)total.events / took);
   printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed_so_far, failed);
@@ -116,7 +117,10 @@ static uint64_t run_known(const struct arguments *arguments, const char *path, u
     uint32_t events;
     if (sscanf(line, "%" SCNu64 " %" SCNu32, &seed, &events) != 2) continue;
     one.events = current_events = events;
-    if (run_seed(&one, seed, &total)) passed++; else ++*failed;
+    if (run_seed(&one, seed, &total))
+      passed++;
+    else
+      ++*failed;
   }
   fclose(file);
   current_events = arguments->events;
@@ -125,7 +129,8 @@ static uint64_t run_known(const struct arguments *arguments, const char *path, u
 
 static int usage(void) {
   fputs("usage: orrery_sim [--seed N] [--seeds N] [--seconds S] [--events N] [--long] [--verbose]\n"
-        "                  [--exhaustive] [--bugs] [--bug N]\n", stderr);
+        "                  [--exhaustive] [--bugs] [--bug N]\n",
+        stderr);
   return 2;
 }
 
@@ -141,10 +146,14 @@ static bool parse(int argc, char **argv, struct arguments *arguments) {
     uint64_t value = 0;
     const char *name = argv[i];
     bool good = true;
-    if (strcmp(name, "--verbose") == 0) arguments->verbose = true;
-    else if (strcmp(name, "--exhaustive") == 0) arguments->exhaustive = true;
-    else if (strcmp(name, "--bugs") == 0) arguments->bugs = true;
-    else if (strcmp(name, "--long") == 0) arguments->long_mode = true;
+    if (strcmp(name, "--verbose") == 0)
+      arguments->verbose = true;
+    else if (strcmp(name, "--exhaustive") == 0)
+      arguments->exhaustive = true;
+    else if (strcmp(name, "--bugs") == 0)
+      arguments->bugs = true;
+    else if (strcmp(name, "--long") == 0)
+      arguments->long_mode = true;
     else if (strcmp(name, "--seed") == 0) {
       good = number(argc, argv, &i, &arguments->seed);
       if (arguments->seeds == 0) arguments->one = true;
@@ -152,10 +161,14 @@ static bool parse(int argc, char **argv, struct arguments *arguments) {
       good = number(argc, argv, &i, &arguments->seeds);
       arguments->one = false;
     } else if ((good = number(argc, argv, &i, &value))) {
-      if (strcmp(name, "--seconds") == 0) arguments->seconds = (uint32_t)value;
-      else if (strcmp(name, "--events") == 0) arguments->events = (uint32_t)value;
-      else if (strcmp(name, "--bug") == 0) arguments->bug = (int)value;
-      else good = false;
+      if (strcmp(name, "--seconds") == 0)
+        arguments->seconds = (uint32_t)value;
+      else if (strcmp(name, "--events") == 0)
+        arguments->events = (uint32_t)value;
+      else if (strcmp(name, "--bug") == 0)
+        arguments->bug = (int)value;
+      else
+        good = false;
     }
     if (!good) return false;
   }

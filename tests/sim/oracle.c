@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The oracle's memory: models of runs built from journal rows alone, and the checks of every fact as it
-// is written. What leaves as a dispatch is judged in oracle_dispatch.c. See oracle.h.
+// The oracle's memory: models of runs built from journal rows alone, and the checks of every fact
+// as it is written. What leaves as a dispatch is judged in oracle_dispatch.c. See oracle.h.
 #include "world.h"
 
 #include "base/check.h"
@@ -10,7 +10,8 @@
 
 #define UNITS (MODEL_ITEMS_MAX + 1)
 
-// --- finding runs --------------------------------------------------------------------------------------
+// --- finding runs
+// --------------------------------------------------------------------------------------
 
 static void index_put(struct oracle *o, uint32_t run) {
   uint64_t at = orr_hash64(1, orr_id_slice(&o->runs[run]->id));
@@ -75,21 +76,28 @@ void oracle_free(struct world *w) {
   free(o->cache);
 }
 
-// --- naive questions -------------------------------------------------------------------------------------
+// --- naive questions
+// -------------------------------------------------------------------------------------
 
 static bool final_status(uint8_t status) {
   return status == ORR_STEP_STATUS_SUCCEEDED || status == ORR_STEP_STATUS_FAILED ||
          status == ORR_STEP_STATUS_SKIPPED || status == ORR_STEP_STATUS_CANCELLED;
 }
 
-// What the rule says about a step whose dependencies are in `s` (succeeded), `f`, `k` (skipped and else).
+// What the rule says about a step whose dependencies are in `s` (succeeded), `f`, `k` (skipped and
+// else).
 static bool rule_runs(enum orr_rule rule, uint32_t s, uint32_t f, uint32_t k) {
   switch (rule) {
-  case ORR_RULE_ALL_SUCCESS: return f + k == 0;
-  case ORR_RULE_ALL_DONE: return true;
-  case ORR_RULE_ONE_SUCCESS: return s >= 1;
-  case ORR_RULE_ALL_FAILED: return s + k == 0;
-  case ORR_RULE_NONE_FAILED: return f == 0;
+  case ORR_RULE_ALL_SUCCESS:
+    return f + k == 0;
+  case ORR_RULE_ALL_DONE:
+    return true;
+  case ORR_RULE_ONE_SUCCESS:
+    return s >= 1;
+  case ORR_RULE_ALL_FAILED:
+    return s + k == 0;
+  case ORR_RULE_NONE_FAILED:
+    return f == 0;
   }
   return false;
 }
@@ -122,11 +130,12 @@ bool model_active(struct model_run *run) {
   return run->mirror->status != ORR_RUN_WAITING && run->mirror->status != ORR_RUN_PAUSED;
 }
 
-// --- facts -----------------------------------------------------------------------------------------------
+// --- facts
+// -----------------------------------------------------------------------------------------------
 
 #define check_fact(expression, text)                                                               \
-  sim_check(w, expression, text " (run %s step %u item %u attempt %u, fact %s)",                   \
-            run->def->name, unit_ref.step, unit_ref.item, attempt, orr_fact_type_text(fact->type))
+  sim_check(w, expression, text " (run %s step %u item %u attempt %u, fact %s)", run->def->name,   \
+            unit_ref.step, unit_ref.item, attempt, orr_fact_type_text(fact->type))
 
 struct context { // of one fact
   struct world *w;
@@ -169,7 +178,8 @@ static void fact_started(struct context *c, const struct orr_fact *fact) {
   struct orr_unit_ref unit_ref = fact->started.unit;
   uint32_t attempt = fact->started.attempt;
   struct model_unit *unit = model_unit(run, unit_ref.step, unit_ref.item);
-  check_fact(run->def->steps[unit_ref.step].flags & ORR_STEP_ONCE, "only once steps start by a fact");
+  check_fact(run->def->steps[unit_ref.step].flags & ORR_STEP_ONCE,
+             "only once steps start by a fact");
   check_fact(!unit->started, "I16: a once step is started twice");
   check_fact(!final_status(unit->outcome), "I12: started after its outcome");
   check_fact(attempt == unit->attempts + 1, "I11: attempt numbers have a gap");
@@ -210,6 +220,8 @@ static void source_check(struct context *c, const struct orr_fact *fact, struct 
   case ORR_OUTCOME_OK:
     check_fact(status == ORR_STEP_STATUS_SUCCEEDED && hash == source->value_hash,
                "I12: the outcome is not what the worker said");
+    check_fact(orr_hash64(0, fact->finished.state) == source->state_hash,
+               "the writes to ctx.state are not recorded with the outcome");
     check_fact(!source->cached == !(fact->finished.flags & ORR_FINISHED_CACHED), "cached flag");
     break;
   case ORR_OUTCOME_SKIPPED:
@@ -235,10 +247,12 @@ static void source_check(struct context *c, const struct orr_fact *fact, struct 
     break;
   }
   if (source->when_true)
-    check_fact(fact->finished.flags & ORR_FINISHED_WHEN_TRUE, "I8: a decision of when is forgotten");
+    check_fact(fact->finished.flags & ORR_FINISHED_WHEN_TRUE,
+               "I8: a decision of when is forgotten");
 }
 
-static void map_output_check(struct context *c, const struct orr_fact *fact, struct model_unit *map) {
+static void map_output_check(struct context *c, const struct orr_fact *fact,
+                             struct model_unit *map) {
   struct world *w = c->w;
   struct model_run *run = c->run;
   struct orr_unit_ref unit_ref = fact->finished.unit;
@@ -268,7 +282,8 @@ static void map_output_check(struct context *c, const struct orr_fact *fact, str
   check_fact(equal, "I14: a map's output is not its items' in their order");
 }
 
-static void wait_end_check(struct context *c, const struct orr_fact *fact, struct model_unit *unit) {
+static void wait_end_check(struct context *c, const struct orr_fact *fact,
+                           struct model_unit *unit) {
   struct world *w = c->w;
   struct model_run *run = c->run;
   struct orr_unit_ref unit_ref = fact->finished.unit;
@@ -502,8 +517,9 @@ static void fact_run_finished(struct context *c, const struct orr_fact *fact) {
     if (!run->cancelled)
       sim_check(w, final_status((uint8_t)model_step_status(run, i)),
                 "I17: run %s ends with step %u open", run->def->name, i);
-    sim_check(w, !failing || unit->undone || unit->outcome != ORR_STEP_STATUS_SUCCEEDED ||
-                     !(run->def->steps[i].flags & ORR_STEP_UNDO),
+    sim_check(w,
+              !failing || unit->undone || unit->outcome != ORR_STEP_STATUS_SUCCEEDED ||
+                  !(run->def->steps[i].flags & ORR_STEP_UNDO),
               "run %s failed and step %u is not undone", run->def->name, i);
   }
   if (status == ORR_RUN_SUCCEEDED)
@@ -517,11 +533,14 @@ static void fact_apply(struct context *c, const struct orr_fact *fact) {
   struct world *w = c->w;
   struct model_run *run = c->run;
   sim_check(w, !run->final, "I2: a fact (%s) after the run's end", orr_fact_type_text(fact->type));
-  sim_check(w, (run->facts == 0) == (fact->type == ORR_FACT_CREATED), "I3: created is the first fact");
+  sim_check(w, (run->facts == 0) == (fact->type == ORR_FACT_CREATED),
+            "I3: created is the first fact");
   run->facts++;
   w->oracle.facts++;
   switch (fact->type) {
-  case ORR_FACT_CREATED: fact_created(c, fact); break;
+  case ORR_FACT_CREATED:
+    fact_created(c, fact);
+    break;
   case ORR_FACT_KEY:
     sim_check(w, !run->key_decided, "a concurrency key is decided twice");
     run->key_decided = true;
@@ -533,13 +552,27 @@ static void fact_apply(struct context *c, const struct orr_fact *fact) {
     run->admitted = true;
     if (c->fresh) run->admitted_batch = c->batch;
     break;
-  case ORR_FACT_STARTED: fact_started(c, fact); break;
-  case ORR_FACT_FINISHED: fact_finished(c, fact); break;
-  case ORR_FACT_RETRY: fact_retry(c, fact); break;
-  case ORR_FACT_WAITING: fact_waiting(c, fact); break;
-  case ORR_FACT_EXPANDED: fact_expanded(c, fact); break;
-  case ORR_FACT_CHILD: fact_child(c, fact); break;
-  case ORR_FACT_RECOVERED: fact_recovered(c, fact); break;
+  case ORR_FACT_STARTED:
+    fact_started(c, fact);
+    break;
+  case ORR_FACT_FINISHED:
+    fact_finished(c, fact);
+    break;
+  case ORR_FACT_RETRY:
+    fact_retry(c, fact);
+    break;
+  case ORR_FACT_WAITING:
+    fact_waiting(c, fact);
+    break;
+  case ORR_FACT_EXPANDED:
+    fact_expanded(c, fact);
+    break;
+  case ORR_FACT_CHILD:
+    fact_child(c, fact);
+    break;
+  case ORR_FACT_RECOVERED:
+    fact_recovered(c, fact);
+    break;
   case ORR_FACT_PAUSED:
     sim_check(w, !run->paused, "paused twice");
     run->paused = run->ever_paused = true;
@@ -558,14 +591,19 @@ static void fact_apply(struct context *c, const struct orr_fact *fact) {
                   "I23: a run times out early");
     }
     break;
-  case ORR_FACT_UNDONE: fact_undone(c, fact); break;
+  case ORR_FACT_UNDONE:
+    fact_undone(c, fact);
+    break;
   case ORR_FACT_OUTPUT:
     sim_check(w, !run->output_decided && run->def->has_output, "an output out of place");
     run->output_decided = true;
     run->output_failed = fact->output.status != ORR_STEP_STATUS_SUCCEEDED;
     break;
-  case ORR_FACT_LATE: break;
-  case ORR_FACT_RUN_FINISHED: fact_run_finished(c, fact); break;
+  case ORR_FACT_LATE:
+    break;
+  case ORR_FACT_RUN_FINISHED:
+    fact_run_finished(c, fact);
+    break;
   }
 }
 
@@ -588,7 +626,8 @@ static void facts_read(struct context *c, size_t from) {
   sim_check(w, status == ORR_OK, "I4: the fold refuses a fact that was written");
 }
 
-// --- rows --------------------------------------------------------------------------------------------------
+// --- rows
+// --------------------------------------------------------------------------------------------------
 
 static struct orr_def *created_def(struct world *w, struct orr_slice bytes, struct orr_fact *fact) {
   struct orr_reader reader = orr_reader_of(bytes);
@@ -638,8 +677,8 @@ static void row_idempotency(struct world *w, const struct orr_row *row, struct o
     o->keys_cap = o->keys_cap == 0 ? 32 : o->keys_cap * 2;
     o->keys = orr_realloc(o->keys, o->keys_cap * sizeof(*o->keys));
   }
-  struct model_key entry = {.run = row->run, .request = row->request, .expires_ms = row->expires_ms,
-                            .batch = batch};
+  struct model_key entry = {
+      .run = row->run, .request = row->request, .expires_ms = row->expires_ms, .batch = batch};
   sim_check(w, key.len > 0 && key.len < sizeof(entry.text), "an idempotency key is odd");
   memcpy(entry.text, key.data, key.len);
   for (uint32_t i = 0; i < o->keys_len; i++)
@@ -671,9 +710,13 @@ static void children_check(struct world *w, struct model_run *run) {
     const struct model_run *child = oracle_find(w, &unit->child_id, NULL);
     sim_check(w, child != NULL && !child->gone, "the child run of %s step %u is not there",
               run->def->name, i);
+    if (!final_status(unit->outcome))
+      sim_check(w, !run->cancelled || child->final || child->cancelled,
+                "%s is cancelled, the child of its step %u is not", run->def->name, i);
     if (!final_status(unit->outcome) || unit->outcome == ORR_STEP_STATUS_CANCELLED) continue;
-    sim_check(w, child->final && (child->status == ORR_RUN_SUCCEEDED) ==
-                                     (unit->outcome == ORR_STEP_STATUS_SUCCEEDED),
+    sim_check(w,
+              child->final && (child->status == ORR_RUN_SUCCEEDED) ==
+                                  (unit->outcome == ORR_STEP_STATUS_SUCCEEDED),
               "%s step %u ends otherwise than its child", run->def->name, i);
   }
 }
@@ -684,9 +727,15 @@ void oracle_rows(struct world *w, const struct orr_outbox *outbox, uint64_t batc
     struct orr_slice bytes = orr_slice_of(outbox->bytes.data + row->offset, (size_t)row->len);
     struct orr_slice key = orr_slice_of(outbox->bytes.data + row->key_offset, (size_t)row->key_len);
     switch (row->type) {
-    case ORR_ROW_JOURNAL: row_journal(w, row, bytes, batch); break;
-    case ORR_ROW_IDEMPOTENCY: row_idempotency(w, row, key, batch); break;
-    case ORR_ROW_CACHE: row_cache(w, key, bytes, batch); break;
+    case ORR_ROW_JOURNAL:
+      row_journal(w, row, bytes, batch);
+      break;
+    case ORR_ROW_IDEMPOTENCY:
+      row_idempotency(w, row, key, batch);
+      break;
+    case ORR_ROW_CACHE:
+      row_cache(w, key, bytes, batch);
+      break;
     }
   }
   for (uint32_t i = 0; i < outbox->rows_len; i++)
@@ -694,7 +743,8 @@ void oracle_rows(struct world *w, const struct orr_outbox *outbox, uint64_t batc
       children_check(w, oracle_find(w, &outbox->rows[i].run, NULL));
 }
 
-// --- crashes -----------------------------------------------------------------------------------------------
+// --- crashes
+// -----------------------------------------------------------------------------------------------
 
 static void model_reset(struct model_run *run) {
   memset(run->units, 0, run->def->steps_len * UNITS * sizeof(struct model_unit));
@@ -751,6 +801,6 @@ void oracle_recovered(struct world *w, struct model_run *run) {
     unit->due_ms = w->now.mono_ms + (uint64_t)(left > 0 ? left : 0);
   }
   int64_t left = run->deadline_ms - w->now.wall_ms;
-  run->deadline_due_ms = run->deadline_ms == 0 ? UINT64_MAX
-                                               : w->now.mono_ms + (uint64_t)(left > 0 ? left : 0);
+  run->deadline_due_ms =
+      run->deadline_ms == 0 ? UINT64_MAX : w->now.mono_ms + (uint64_t)(left > 0 ? left : 0);
 }

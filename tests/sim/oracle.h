@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The naive second opinion. It sees only what leaves the engine (rows and effects) and recomputes from
-// the facts, the slow and obvious way, what the engine may do: which steps are ready, how often, in which
-// order, within which limits. It shares no code with the engine except the fact codec, and checks the
-// engine's own fold against the live runs beside it. Rows that a crash takes away are taken away here too.
+// The naive second opinion. It sees only what leaves the engine (rows and effects) and recomputes
+// from the facts, the slow and obvious way, what the engine may do: which steps are ready, how
+// often, in which order, within which limits. It shares no code with the engine except the fact
+// codec, and checks the engine's own fold against the live runs beside it. Rows that a crash takes
+// away are taken away here too.
 #pragma once
 
 #include "core/engine.h"
@@ -16,11 +17,11 @@ struct model_unit {
   uint8_t outcome; // enum orr_step_status; PENDING while there is none
   bool when_true, started, undone, expanded, retrying, waiting, child;
   uint32_t attempts, failures, interruptions;
-  int64_t until_ms;     // of a wait or delay
-  uint64_t due_ms;      // mono: not before, in this epoch
+  int64_t until_ms; // of a wait or delay
+  uint64_t due_ms;  // mono: not before, in this epoch
   uint32_t finish_order;
   uint64_t value_at, value_len; // in the journal
-  uint32_t items;       // of an expanded map
+  uint32_t items;               // of an expanded map
   struct orr_id child_id;
   uint32_t attempt_index, attempt_epoch; // of its newest attempt given out
   uint64_t item_at[MODEL_ITEMS_MAX], item_len[MODEL_ITEMS_MAX];
@@ -39,10 +40,11 @@ struct model_run {
   uint32_t rows_len, rows_cap;
   // from the facts
   uint32_t facts, finish_order;
-  bool created, key_decided, admitted, cancelled, timed_out, paused, output_decided, output_failed, final;
+  bool created, key_decided, admitted, cancelled, timed_out, paused, output_decided, output_failed,
+      final;
   bool any_failed, ever_paused;
   uint64_t admitted_batch;
-  bool was_active; // at the end of the batch before
+  bool was_active;    // at the end of the batch before
   bool recovered_now; // a RECOVERED fact in this epoch
   uint8_t status;
   uint32_t recoveries;
@@ -51,11 +53,11 @@ struct model_run {
   struct orr_digest generation;
   uint64_t key_at, key_len;
   int64_t created_ms, deadline_ms;
-  uint64_t deadline_due_ms; // mono
+  uint64_t deadline_due_ms;        // mono
   int32_t state[MODEL_STATE_KEYS]; // -1: absent
-  struct model_unit *units; // steps * (1 + items)
+  struct model_unit *units;        // steps * (1 + items)
   // of the world, survive a crash
-  bool gone;       // lost in a crash before it was acknowledged
+  bool gone; // lost in a crash before it was acknowledged
   bool acknowledged, cancel_acknowledged;
   bool gathering, gathered;
   uint8_t bodies[MODEL_STEPS_MAX][MODEL_ITEMS_MAX + 1]; // how often the worker ran it
@@ -63,7 +65,7 @@ struct model_run {
   // the engine's own fold of the same rows
   struct orr_run *mirror;
   const struct orr_run *live; // pointer in the engine of this epoch
-  uint32_t checked_rows; // of the live run against the mirror
+  uint32_t checked_rows;      // of the live run against the mirror
 };
 
 struct model_key { // an idempotency row
@@ -82,7 +84,7 @@ struct model_cache {
 struct oracle {
   struct model_run **runs;
   uint32_t runs_len, runs_cap;
-  uint32_t open; // first run that may be not final: runs before it are gathered or gone
+  uint32_t open;   // first run that may be not final: runs before it are gathered or gone
   uint32_t *index; // hash of ids -> run + 1
   uint32_t index_cap;
   struct model_key *keys;
@@ -105,15 +107,16 @@ static inline struct orr_slice model_bytes(const struct model_run *run, uint64_t
 // Status of a step by naive recursion over its dependencies.
 enum orr_step_status model_step_status(struct model_run *run, uint32_t step);
 bool model_may_run(struct model_run *run, uint32_t step); // its rule is satisfied now
-bool model_active(struct model_run *run); // holds its slot under hold = "active"
+bool model_active(struct model_run *run);                 // holds its slot under hold = "active"
 
 // Rows and effects of one outbox, before it goes to the store.
 void oracle_rows(struct world *w, const struct orr_outbox *outbox, uint64_t batch);
 uint32_t oracle_dispatch(struct world *w, const struct orr_task *task); // as it leaves; model index
-void oracle_live(struct world *w, const struct orr_outbox *outbox); // engine against models
+void oracle_live(struct world *w, const struct orr_outbox *outbox);     // engine against models
 void oracle_gates(struct world *w, const struct orr_outbox *outbox); // concurrency, naively counted
 // A crash: batches above `kept` never happened.
 void oracle_crash(struct world *w, uint64_t kept);
-void oracle_recovered(struct world *w, struct model_run *run); // timers start anew from the wall clock
-void oracle_end(struct world *w); // liveness, at the end of phase L
+void oracle_recovered(struct world *w,
+                      struct model_run *run); // timers start anew from the wall clock
+void oracle_end(struct world *w);             // liveness, at the end of phase L
 bool oracle_all_final(struct world *w);

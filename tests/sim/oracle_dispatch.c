@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The oracle's judgement of what leaves the engine: may this attempt start, is its payload what the facts
-// say, are gates and slots kept; and of the live runs: are they the fold of their journals; and of the
-// end: has everything come to an end.
+// The oracle's judgement of what leaves the engine: may this attempt start, is its payload what the
+// facts say, are gates and slots kept; and of the live runs: are they the fold of their journals;
+// and of the end: has everything come to an end.
 #include "world.h"
 
 #include "base/json.h"
@@ -9,11 +9,12 @@
 #include <stdlib.h>
 
 #define check_task(expression, text)                                                               \
-  sim_check(w, expression, text " (run %s, task #%llu op %u step %u item %u attempt %u)",           \
+  sim_check(w, expression, text " (run %s, task #%llu op %u step %u item %u attempt %u)",          \
             run->def->name, (unsigned long long)task->serial, task->op, task->step, task->item,    \
             task->attempt)
 
-// --- payload ---------------------------------------------------------------------------------------------
+// --- payload
+// ---------------------------------------------------------------------------------------------
 
 static void results_check(struct world *w, struct model_run *run, const struct orr_task *task,
                           struct orr_reader *reader) {
@@ -41,8 +42,7 @@ static void state_check(struct world *w, struct model_run *run, const struct orr
   for (uint32_t i = 0; i < MODEL_STATE_KEYS; i++) {
     path[1] = (char)('0' + i);
     struct orr_slice value;
-    bool found = state.len > 0 &&
-                 orr_json_path(state, orr_slice_text(path), &value) == ORR_OK;
+    bool found = state.len > 0 && orr_json_path(state, orr_slice_text(path), &value) == ORR_OK;
     check_task(found == (run->state[i] >= 0), "ctx.state misses a write, or has one too many");
     if (!found) continue;
     int32_t number = 0;
@@ -71,7 +71,8 @@ static void payload_check(struct world *w, struct model_run *run, const struct o
                "an undo gets another output");
 }
 
-// --- may it start? -----------------------------------------------------------------------------------------
+// --- may it start?
+// -----------------------------------------------------------------------------------------
 
 static void unit_check(struct world *w, struct model_run *run, uint32_t index,
                        const struct orr_task *task) {
@@ -94,9 +95,11 @@ static void unit_check(struct world *w, struct model_run *run, uint32_t index,
              "I8: when is decided again, or not at all");
   check_task(!(def->flags & ORR_STEP_ONCE) || unit->started, "I16: a once step without its fact");
   if (task->op == ORR_OP_EXPAND)
-    check_task(def->kind == ORR_STEP_MAP && !map->expanded && task->item == 0, "I14: expands again");
+    check_task(def->kind == ORR_STEP_MAP && !map->expanded && task->item == 0,
+               "I14: expands again");
   else
-    check_task(task->item == 0 ? def->kind != ORR_STEP_MAP : map->expanded && task->item <= map->items,
+    check_task(task->item == 0 ? def->kind != ORR_STEP_MAP
+                               : map->expanded && task->item <= map->items,
                "I14: an item that is not there");
   struct sim_attempt *open = workers_open(w, index, task->step, task->item, task->op);
   check_task(open == NULL, "I10: a second open attempt");
@@ -108,14 +111,16 @@ static void unit_check(struct world *w, struct model_run *run, uint32_t index,
     if (workers_open(w, index, task->step, i, ORR_OP_STEP) != NULL) at_once++;
   }
   check_task(def->parallel == 0 || at_once <= def->parallel, "more items at once than allowed");
-  check_task(!(def->kind == ORR_STEP_SLEEP && def->sleep_ms > 0 && !(def->flags & ORR_STEP_HAS_WHEN)),
-             "a constant sleep is sent to a worker");
+  check_task(
+      !(def->kind == ORR_STEP_SLEEP && def->sleep_ms > 0 && !(def->flags & ORR_STEP_HAS_WHEN)),
+      "a constant sleep is sent to a worker");
 }
 
 static void undo_check(struct world *w, struct model_run *run, uint32_t index,
                        const struct orr_task *task) {
   const struct model_unit *unit = model_unit(run, task->step, 0);
-  check_task(run->cancelled || run->any_failed || run->output_failed, "an undo of a run that is well");
+  check_task(run->cancelled || run->any_failed || run->output_failed,
+             "an undo of a run that is well");
   check_task((run->def->steps[task->step].flags & ORR_STEP_UNDO) && !unit->undone &&
                  unit->outcome == ORR_STEP_STATUS_SUCCEEDED,
              "an undo of a step that has none to do");
@@ -182,22 +187,30 @@ uint32_t oracle_dispatch(struct world *w, const struct orr_task *task) {
   check_task(!w->drain_known, "a task is given out after drain");
   switch ((enum orr_task_op)task->op) {
   case ORR_OP_STEP:
-  case ORR_OP_EXPAND: unit_check(w, run, index, task); break;
+  case ORR_OP_EXPAND:
+    unit_check(w, run, index, task);
+    break;
   case ORR_OP_OUTPUT:
   case ORR_OP_KEY:
-  case ORR_OP_UNDO: job_check(w, run, index, task); break;
-  case ORR_OP_HOOK: hook_check(w, run, task); break;
+  case ORR_OP_UNDO:
+    job_check(w, run, index, task);
+    break;
+  case ORR_OP_HOOK:
+    hook_check(w, run, task);
+    break;
   }
   payload_check(w, run, task);
   check_task(workers_slots_used(w) + 1 <= w->slots, "more attempts in flight than slots");
   return index;
 }
 
-// --- gates ---------------------------------------------------------------------------------------------------
+// --- gates
+// ---------------------------------------------------------------------------------------------------
 
 static bool same_gate(const struct model_run *a, const struct model_run *b) {
   return strcmp(a->def->name, b->def->name) == 0 &&
-         orr_slice_equal(model_bytes(a, a->key_at, a->key_len), model_bytes(b, b->key_at, b->key_len));
+         orr_slice_equal(model_bytes(a, a->key_at, a->key_len),
+                         model_bytes(b, b->key_at, b->key_len));
 }
 
 static void gate_check(struct world *w, struct model_run *run) {
@@ -208,13 +221,13 @@ static void gate_check(struct world *w, struct model_run *run) {
     if (other == run || !other->admitted || other->final || other->gone ||
         other->def->concurrency == 0 || !same_gate(run, other))
       continue;
-    // Of one turn, one with a higher limit (generations differ) may have come in after this one, or any
-    // after this one began to wait.
+    // Of one turn, one with a higher limit (generations differ) may have come in after this one, or
+    // any after this one began to wait.
     if (other->admitted_batch == run->admitted_batch &&
         (other->def->concurrency > run->def->concurrency || run->def->concurrency_active))
       continue;
-    // A waiting run may wake in the very turn that gave its place away: count only who was active before,
-    // and has nothing new in this turn.
+    // A waiting run may wake in the very turn that gave its place away: count only who was active
+    // before, and has nothing new in this turn.
     if (other->def->concurrency_active &&
         !(other->was_active && model_active(other) &&
           other->rows[other->rows_len - 1].batch != w->batch_next))
@@ -236,10 +249,12 @@ void oracle_gates(struct world *w, const struct orr_outbox *outbox) {
   while (o->open < o->runs_len &&
          (o->runs[o->open]->gone || (o->runs[o->open]->final && o->runs[o->open]->gathered)))
     o->open++;
-  for (uint32_t i = o->open; i < o->runs_len; i++) o->runs[i]->was_active = model_active(o->runs[i]);
+  for (uint32_t i = o->open; i < o->runs_len; i++)
+    o->runs[i]->was_active = model_active(o->runs[i]);
 }
 
-// --- the live runs ---------------------------------------------------------------------------------------------
+// --- the live runs
+// ---------------------------------------------------------------------------------------------
 
 static void live_check(struct world *w, const struct orr_run *live, struct model_run *run) {
   sim_check(w, live->journal.len == run->journal.len && live->persisted == live->journal.len,
@@ -248,6 +263,40 @@ static void live_check(struct world *w, const struct orr_run *live, struct model
             "I4: the live run of %s is not the fold of its journal", run->def->name);
   sim_check(w, live->last_pos == run->rows[run->rows_len - 1].pos, "I3: last position of %s",
             run->def->name);
+}
+
+// Nothing sleeps past its time while the engine is up, and what a cancel ends has been told so.
+static void late_check(struct world *w, struct model_run *run, uint64_t slack_ms) {
+  uint64_t now_ms = w->now.mono_ms;
+  if (run->final || w->draining) return;
+  // A deadline is a wall instant: where the wall was set back, it comes later.
+  sim_check(w,
+            run->cancelled || run->deadline_due_ms == UINT64_MAX || w->wall_steps > 0 ||
+                now_ms <= run->deadline_due_ms + slack_ms,
+            "%s is past its deadline and not cancelled", run->def->name);
+  if (run->paused || run->cancelled) return;
+  for (uint32_t i = 0; i < run->def->steps_len * (MODEL_ITEMS_MAX + 1); i++) {
+    const struct model_unit *unit = &run->units[i];
+    if (unit->waiting && !unit->child && unit->outcome == ORR_STEP_STATUS_PENDING)
+      sim_check(w, now_ms <= unit->due_ms + slack_ms, "a step of %s oversleeps", run->def->name);
+  }
+}
+
+static void aborts_check(struct world *w) {
+  for (uint32_t i = 0; i < w->open_len; i++) {
+    const struct sim_attempt *attempt = &w->attempts[w->open[i]];
+    const struct model_run *run = w->oracle.runs[attempt->run];
+    bool unit = attempt->op == ORR_OP_STEP || attempt->op == ORR_OP_EXPAND;
+    sim_check(w, !unit || !run->cancelled || attempt->aborted,
+              "%s is cancelled, attempt #%llu is not told", run->def->name,
+              (unsigned long long)attempt->serial);
+    sim_check(w,
+              !unit || attempt->aborted || attempt->timeout_ms == 0 || w->draining ||
+                  w->now.mono_ms <=
+                      attempt->created_ms + attempt->timeout_ms + w->faults.turn_ms_max + 100,
+              "attempt #%llu is past its timeout and not told",
+              (unsigned long long)attempt->serial);
+  }
 }
 
 void oracle_live(struct world *w, const struct orr_outbox *outbox) {
@@ -260,17 +309,25 @@ void oracle_live(struct world *w, const struct orr_outbox *outbox) {
     sim_check(w, model != NULL && !model->gone, "I1: a live run without a row");
     if (model->gathered) continue;
     if (model->live != run) model->live = run;
-    if (orr_run_status_final(run->status)) ungathered++; else live++;
+    if (orr_run_status_final(run->status))
+      ungathered++;
+    else
+      live++;
     bool touched = model->checked_rows != model->rows_len;
     model->checked_rows = model->rows_len;
     if (all || touched) live_check(w, run, model);
+    if (all) late_check(w, model, w->faults.turn_ms_max + 100);
   }
   sim_check(w, live == orr_engine_live(w->engine), "the engine counts %u live runs, there are %u",
             orr_engine_live(w->engine), live);
-  (void)ungathered;
+  sim_check(w, ungathered <= orr_engine_ungathered(w->engine),
+            "the engine counts %u ungathered runs, there are %u", orr_engine_ungathered(w->engine),
+            ungathered);
+  if (all) aborts_check(w);
 }
 
-// --- the end -----------------------------------------------------------------------------------------------------
+// --- the end
+// -----------------------------------------------------------------------------------------------------
 
 bool oracle_all_final(struct world *w) {
   struct oracle *o = &w->oracle;
@@ -295,6 +352,7 @@ void oracle_end(struct world *w) {
             orr_engine_ungathered(w->engine));
   sim_check(w, orr_engine_in_flight(w->engine) == 0, "I29: %u slots are lost",
             orr_engine_in_flight(w->engine));
-  sim_check(w, orr_engine_next_run(w->engine, NULL) == NULL, "I29: a gathered run is not forgotten");
+  sim_check(w, orr_engine_next_run(w->engine, NULL) == NULL,
+            "I29: a gathered run is not forgotten");
   sim_check(w, orr_engine_next_deadline(w->engine) == ORR_WHEEL_NEVER, "I29: a timer is left");
 }

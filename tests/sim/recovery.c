@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Start of an engine on what the store holds: keys, then every run that is open or not gathered, oldest
-// first, with its definition decoded from bytes and what the in-flight map knew. See io/host.h.
+// Start of an engine on what the store holds: keys, then every run that is open or not gathered,
+// oldest first, with its definition decoded from bytes and what the in-flight map knew. See
+// io/host.h.
 #include "world.h"
 
 #include "base/check.h"
@@ -45,8 +46,11 @@ void recovery_start(struct world *w) {
   w->recoveries++;
   if (w->epoch == 0) w->epoch = 1;
   w->slots = w->slots_next = w->slots_start;
-  struct orr_engine_config config = {.seed = orr_rng_next(&w->rng), .next_pos = w->oracle.pos + 1,
-      .node = "sim", .slots = sim_chance(w, 500) ? w->slots : 0, .abort_grace_ms = w->abort_grace_ms};
+  struct orr_engine_config config = {.seed = orr_rng_next(&w->rng),
+                                     .next_pos = w->oracle.pos + 1,
+                                     .node = "sim",
+                                     .slots = sim_chance(w, 500) ? w->slots : 0,
+                                     .abort_grace_ms = w->abort_grace_ms};
   w->engine = orr_engine_new(&config, &w->now);
   for (uint32_t i = 0; i < w->oracle.keys_len; i++) {
     const struct model_key *key = &w->oracle.keys[i];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The store's model and the death of the engine. Outboxes wait in `pending`; a commit takes some time;
-// their effects are performed, in order, only after it. A crash keeps any prefix of what was pending: a
-// batch may be on disk though its engine never heard of it.
+// The store's model and the death of the engine. Outboxes wait in `pending`; a commit takes some
+// time; their effects are performed, in order, only after it. A crash keeps any prefix of what was
+// pending: a batch may be on disk though its engine never heard of it.
 #include "world.h"
 
 #include "base/check.h"
@@ -54,9 +54,15 @@ static void perform(struct world *w, struct sim_batch *batch, uint32_t effects) 
     enum orr_effect_type type = effect->type;
     effect->type = ORR_EFFECT_NOTICE; // its task or reply has a new owner
     switch (type) {
-    case ORR_EFFECT_DISPATCH: workers_perform(w, effect->dispatch); break;
-    case ORR_EFFECT_ABORT: workers_abort(w, effect->abort.serial, effect->abort.why); break;
-    case ORR_EFFECT_REPLY: workload_reply(w, effect->reply); break;
+    case ORR_EFFECT_DISPATCH:
+      workers_perform(w, effect->dispatch);
+      break;
+    case ORR_EFFECT_ABORT:
+      workers_abort(w, effect->abort.serial, effect->abort.why);
+      break;
+    case ORR_EFFECT_REPLY:
+      workload_reply(w, effect->reply);
+      break;
     case ORR_EFFECT_GATHER: {
       uint32_t index;
       const struct orr_run *run = effect->gather.run;
@@ -158,7 +164,8 @@ void store_take(struct world *w) {
   commit_start(w);
 }
 
-// --- gathering -------------------------------------------------------------------------------------------
+// --- gathering
+// -------------------------------------------------------------------------------------------
 
 void store_gathered(struct world *w) {
   uint32_t len = w->gathering_len;
@@ -173,8 +180,9 @@ void store_gathered(struct world *w) {
   for (uint32_t i = 0; i < len; i++) {
     struct model_run *model = w->oracle.runs[w->gathering[i]];
     const struct orr_run *run = model->live;
-    sim_check(w, orr_slice_equal(orr_buf_slice(&run->journal), orr_buf_slice(&model->journal)) &&
-                     orr_run_fingerprint(run) == orr_run_fingerprint(model->mirror),
+    sim_check(w,
+              orr_slice_equal(orr_buf_slice(&run->journal), orr_buf_slice(&model->journal)) &&
+                  orr_run_fingerprint(run) == orr_run_fingerprint(model->mirror),
               "a final run changed before it was gathered");
     event->gathered.handles[i] = run->handle;
     model->gathered = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Workers that misbehave: they fail, hang, ignore aborts, answer late, twice or never. What an attempt
-// will do is drawn when it arrives; `bodies` of the model counts how often a step's code really ran.
+// Workers that misbehave: they fail, hang, ignore aborts, answer late, twice or never. What an
+// attempt will do is drawn when it arrives; `bodies` of the model counts how often a step's code
+// really ran.
 #include "world.h"
 
 #include "base/check.h"
@@ -36,7 +37,8 @@ static void open_remove(struct world *w, uint32_t index) {
   }
 }
 
-// --- given out, not yet performed -----------------------------------------------------------------------
+// --- given out, not yet performed
+// -----------------------------------------------------------------------
 
 void workers_dispatched(struct world *w, struct orr_task *task, uint32_t run, uint64_t batch) {
   sim_check(w, task->serial != 0 && task->serial < 1u << 24, "serial %llu of a task is odd",
@@ -48,9 +50,16 @@ void workers_dispatched(struct world *w, struct orr_task *task, uint32_t run, ui
     w->attempts = orr_realloc(w->attempts, w->attempts_cap * sizeof(*w->attempts));
   }
   uint32_t index = w->attempts_len++;
-  w->attempts[index] = (struct sim_attempt){.serial = task->serial, .op = task->op, .run = run,
-      .step = task->step, .item = task->item, .attempt = task->attempt, .batch = batch,
-      .created_ms = w->now.mono_ms, .closing = UINT64_MAX, .timeout_ms = task->timeout_ms};
+  w->attempts[index] = (struct sim_attempt){.serial = task->serial,
+                                            .op = task->op,
+                                            .run = run,
+                                            .step = task->step,
+                                            .item = task->item,
+                                            .attempt = task->attempt,
+                                            .batch = batch,
+                                            .created_ms = w->now.mono_ms,
+                                            .closing = UINT64_MAX,
+                                            .timeout_ms = task->timeout_ms};
   if (task->serial >= w->by_serial_cap) {
     uint32_t cap = (uint32_t)task->serial * 2 + 256;
     w->by_serial = orr_realloc(w->by_serial, cap * sizeof(uint32_t));
@@ -65,16 +74,15 @@ void workers_dispatched(struct world *w, struct orr_task *task, uint32_t run, ui
     unit->attempt_epoch = w->epoch;
   }
   sim_trace(w, task->serial << 32 ^ (uint64_t)task->step << 16 ^ task->item << 8 ^ task->op);
-  sim_say(w, "give out #%llu op %u run %u step %u item %u attempt %u", (unsigned long long)task->serial,
-          task->op, run, task->step, task->item, task->attempt);
+  sim_say(w, "give out #%llu op %u run %u step %u item %u attempt %u",
+          (unsigned long long)task->serial, task->op, run, task->step, task->item, task->attempt);
 }
 
 struct sim_attempt *workers_open(struct world *w, uint32_t run, uint32_t step, uint32_t item,
                                  uint8_t op) {
   for (uint32_t i = w->open_len; i-- > 0;) {
     struct sim_attempt *attempt = &w->attempts[w->open[i]];
-    if (attempt->run == run && attempt->step == step && attempt->item == item &&
-        attempt->op == op)
+    if (attempt->run == run && attempt->step == step && attempt->item == item && attempt->op == op)
       return attempt;
   }
   return NULL;
@@ -115,9 +123,9 @@ void workers_abort_asked(struct world *w, uint64_t serial, enum orr_abort_why wh
   sim_check(w, attempt->closing == UINT64_MAX || attempt->closing == w->batch_next,
             "abort of task %llu, which is over", (unsigned long long)serial);
   if (why == ORR_ABORT_TIMEOUT)
-    sim_check(w, attempt->timeout_ms > 0 &&
-                     w->now.mono_ms >= attempt->created_ms + attempt->timeout_ms,
-              "I23: task %llu timed out early", (unsigned long long)serial);
+    sim_check(
+        w, attempt->timeout_ms > 0 && w->now.mono_ms >= attempt->created_ms + attempt->timeout_ms,
+        "I23: task %llu timed out early", (unsigned long long)serial);
   else
     sim_check(w, w->oracle.runs[attempt->run]->cancelled, "task %llu aborted without a cancel",
               (unsigned long long)serial);
@@ -125,7 +133,8 @@ void workers_abort_asked(struct world *w, uint64_t serial, enum orr_abort_why wh
   attempt->abort_ms = w->now.mono_ms;
 }
 
-// --- what an attempt will do -------------------------------------------------------------------------------
+// --- what an attempt will do
+// -------------------------------------------------------------------------------
 
 static void error_out(struct world *w, struct orr_task *task) {
   task->outcome = ORR_OUTCOME_ERROR;
@@ -206,13 +215,17 @@ static void body(struct world *w, struct sim_attempt *attempt, struct orr_task *
     ok_out(w, task);
     if (sim_chance(w, w->faults.cached_permille)) cached_out(w, task);
     break;
-  case ORR_STEP_MAP: ok_out(w, task); break; // an item
+  case ORR_STEP_MAP:
+    ok_out(w, task);
+    break; // an item
   case ORR_STEP_SLEEP:
     task->outcome = ORR_OUTCOME_SLEEP;
     task->until_ms = w->now.wall_ms +
                      (step->sleep_ms > 0 ? (int64_t)step->sleep_ms : (int64_t)sim_draw(w, 0, 4000));
     break;
-  case ORR_STEP_RUN: child_out(w, task); break;
+  case ORR_STEP_RUN:
+    child_out(w, task);
+    break;
   }
 }
 
@@ -226,7 +239,9 @@ static void outcome(struct world *w, struct sim_attempt *attempt, struct orr_tas
     task->when_true = true;
   }
   switch ((enum orr_task_op)task->op) {
-  case ORR_OP_STEP: body(w, attempt, task); break;
+  case ORR_OP_STEP:
+    body(w, attempt, task);
+    break;
   case ORR_OP_EXPAND:
     if (sim_chance(w, w->faults.error_permille))
       error_out(w, task);
@@ -269,6 +284,7 @@ void workers_perform(struct world *w, struct orr_task *task) {
   attempt->until_ms = task->until_ms;
   attempt->items = task->items_len;
   attempt->value_hash = orr_hash64(0, orr_buf_slice(&task->out));
+  attempt->state_hash = orr_hash64(0, orr_buf_slice(&task->state));
   attempt->deaf = sim_chance(w, w->faults.deaf_permille);
   if (is_unit(task->op) || (task->op == ORR_OP_UNDO && task->timeout_ms > 0)) {
     attempt->hangs = sim_chance(w, w->faults.hang_permille);
@@ -285,7 +301,8 @@ void workers_abort(struct world *w, uint64_t serial, enum orr_abort_why why) {
   if (attempt->task == NULL || attempt->lost) return;
   uint64_t index = (uint64_t)(attempt - w->attempts);
   if (attempt->deaf) {
-    if (attempt->hangs) sim_at(w, sim_draw(w, 0, (uint32_t)w->abort_grace_ms * 2), SIM_RESULT, w->epoch, index);
+    if (attempt->hangs)
+      sim_at(w, sim_draw(w, 0, (uint32_t)w->abort_grace_ms * 2), SIM_RESULT, w->epoch, index);
     return;
   }
   if (!attempt->hangs && sim_chance(w, 300)) return; // its own end comes first
@@ -293,7 +310,8 @@ void workers_abort(struct world *w, uint64_t serial, enum orr_abort_why why) {
          index | ARG_ABORTED | (why == ORR_ABORT_TIMEOUT ? ARG_TIMEOUT : 0));
 }
 
-// --- results -------------------------------------------------------------------------------------------------
+// --- results
+// -------------------------------------------------------------------------------------------------
 
 static struct orr_task *copy_task(const struct orr_task *task) {
   struct orr_task *copy = orr_task_new();
@@ -359,7 +377,8 @@ void workers_applied(struct world *w) {
   w->arriving_len = 0;
 }
 
-// --- stopping, healing, dying ----------------------------------------------------------------------------------
+// --- stopping, healing, dying
+// ----------------------------------------------------------------------------------
 
 void workers_drain(struct world *w) {
   for (uint32_t i = 0; i < w->open_len; i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// People: random pipelines in generations, submissions with and without idempotency keys, cancels, pauses,
-// questions, and what they are told. Every answer is held against the models.
+// People: random pipelines in generations, submissions with and without idempotency keys, cancels,
+// pauses, questions, and what they are told. Every answer is held against the models.
 #include "world.h"
 
 #include "base/check.h"
@@ -11,7 +11,8 @@
 #define KEYS 12u // idempotency keys in use
 #define OPEN_RUNS_MAX 40u
 
-// --- definitions -----------------------------------------------------------------------------------------
+// --- definitions
+// -----------------------------------------------------------------------------------------
 
 static void step_draw(struct world *w, uint32_t pipeline, struct orr_step_def *step) {
   uint32_t kind = sim_draw(w, 0, 99);
@@ -24,8 +25,10 @@ static void step_draw(struct world *w, uint32_t pipeline, struct orr_step_def *s
   if (step->kind == ORR_STEP_RUN && pipeline + 1 >= w->pipelines) step->kind = ORR_STEP_LUA;
   step->rule = sim_chance(w, 700) ? ORR_RULE_ALL_SUCCESS : (enum orr_rule)sim_draw(w, 0, 4);
   step->retry = (struct orr_retry){.attempts = sim_chance(w, 500) ? 1 : sim_draw(w, 2, 4),
-      .delay_ms = sim_draw(w, 0, 1500), .backoff_permille = sim_draw(w, 1000, 3000),
-      .delay_ms_max = sim_chance(w, 500) ? 0 : sim_draw(w, 1, 3000), .jitter = sim_chance(w, 500)};
+                                   .delay_ms = sim_draw(w, 0, 1500),
+                                   .backoff_permille = sim_draw(w, 1000, 3000),
+                                   .delay_ms_max = sim_chance(w, 500) ? 0 : sim_draw(w, 1, 3000),
+                                   .jitter = sim_chance(w, 500)};
   if (sim_chance(w, 300)) step->timeout_ms = sim_draw(w, 30, 5000);
   step->priority = (uint8_t)sim_draw(w, 0, 9);
   if (step->kind == ORR_STEP_MAP) step->parallel = sim_draw(w, 0, 3);
@@ -48,7 +51,8 @@ static void head_draw(struct world *w, struct orr_def *head) {
   if (!sim_chance(w, 450)) return;
   head->concurrency = sim_draw(w, 1, 3);
   head->concurrency_active = sim_chance(w, 300);
-  head->when_full = sim_chance(w, 600) ? ORR_WHEN_FULL_QUEUE : (enum orr_when_full)sim_draw(w, 0, 2);
+  head->when_full =
+      sim_chance(w, 600) ? ORR_WHEN_FULL_QUEUE : (enum orr_when_full)sim_draw(w, 0, 2);
   uint32_t key = sim_draw(w, 0, 2);
   if (key == 0) head->concurrency_key_path = ORR_SLICE_LITERAL("k");
   if (key == 1) head->concurrency_key_function = true;
@@ -138,7 +142,8 @@ void workload_start(struct world *w) {
   sim_at(w, 1, SIM_SUBMIT, 0, 0);
 }
 
-// --- requests --------------------------------------------------------------------------------------------
+// --- requests
+// --------------------------------------------------------------------------------------------
 
 static uint64_t request_new(struct world *w, struct sim_request request) {
   if (w->requests_len == w->requests_cap) {
@@ -175,8 +180,12 @@ void workload_submit(struct world *w) {
   uint32_t generation = w->generations - 1;
   bool keyed = sim_chance(w, 200);
   uint32_t inputs = !keyed && sim_chance(w, 100) ? sim_draw(w, 2, 5) : 1;
-  struct sim_request request = {.ask = SIM_ASK_SUBMIT, .inputs = inputs, .key = -1,
-      .run = UINT32_MAX, .pipeline = pipeline, .generation = generation};
+  struct sim_request request = {.ask = SIM_ASK_SUBMIT,
+                                .inputs = inputs,
+                                .key = -1,
+                                .run = UINT32_MAX,
+                                .pipeline = pipeline,
+                                .generation = generation};
   struct orr_event *event = orr_event_new(ORR_EVENT_SUBMIT);
   event->submit.def = orr_def_ref(w->defs[generation][pipeline]);
   event->submit.inputs = orr_alloc(inputs * sizeof(struct orr_blob *));
@@ -250,8 +259,8 @@ static void query_fetch(struct world *w) {
   event->fetch.run_id = attempt->task->run_id;
   event->fetch.step = step;
   event->reply_to.port = w;
-  event->reply_to.token = request_new(
-      w, (struct sim_request){.ask = SIM_ASK_FETCH, .run = attempt->run, .step = step});
+  event->reply_to.token =
+      request_new(w, (struct sim_request){.ask = SIM_ASK_FETCH, .run = attempt->run, .step = step});
   sim_post(w, event);
 }
 
@@ -263,7 +272,8 @@ void workload_query(struct world *w) {
   } else if (what == 1) {
     struct orr_event *event = orr_event_new(ORR_EVENT_LIST);
     event->list.limit = sim_draw(w, 1, 10);
-    event->list.status = sim_chance(w, 500) ? -1 : (int32_t)sim_draw(w, 0, ORR_RUN_STATUS_COUNT - 1);
+    event->list.status =
+        sim_chance(w, 500) ? -1 : (int32_t)sim_draw(w, 0, ORR_RUN_STATUS_COUNT - 1);
     event->reply_to.port = w;
     event->reply_to.token =
         request_new(w, (struct sim_request){.ask = SIM_ASK_LIST, .run = UINT32_MAX});
@@ -282,7 +292,8 @@ void workload_query(struct world *w) {
   }
 }
 
-// --- answers -----------------------------------------------------------------------------------------------
+// --- answers
+// -----------------------------------------------------------------------------------------------
 
 static const struct model_key *key_find(const struct world *w, uint32_t key) {
   char text[24];
@@ -343,7 +354,8 @@ static void answer_control(struct world *w, const struct sim_request *request,
   case ORR_ERR_NOT_FOUND:
     sim_check(w, run->gathered || run->gone, "I1: a run is not found");
     break;
-  default: sim_fail(w, "a control is answered by %s", orr_status_text(reply->status));
+  default:
+    sim_fail(w, "a control is answered by %s", orr_status_text(reply->status));
   }
 }
 
@@ -387,8 +399,9 @@ static void answer_fetch(struct world *w, const struct sim_request *request,
   }
   const struct model_unit *unit = model_unit(run, request->step, 0);
   if (unit->outcome == ORR_STEP_STATUS_PENDING) return;
-  sim_check(w, orr_slice_equal(orr_blob_slice(reply->value),
-                               model_bytes(run, unit->value_at, unit->value_len)),
+  sim_check(w,
+            orr_slice_equal(orr_blob_slice(reply->value),
+                            model_bytes(run, unit->value_at, unit->value_len)),
             "a result that is fetched is another one");
 }
 
@@ -404,13 +417,23 @@ void workload_reply(struct world *w, struct orr_reply *reply) {
   request->answered = true;
   sim_trace(w, reply->to.token << 8 ^ (uint64_t)reply->status);
   switch (request->ask) {
-  case SIM_ASK_SUBMIT: answer_submit(w, request, reply); break;
+  case SIM_ASK_SUBMIT:
+    answer_submit(w, request, reply);
+    break;
   case SIM_ASK_CANCEL:
   case SIM_ASK_PAUSE:
-  case SIM_ASK_RESUME: answer_control(w, request, reply); break;
-  case SIM_ASK_GET: answer_get(w, request, reply); break;
-  case SIM_ASK_LIST: answer_list(w, reply); break;
-  case SIM_ASK_FETCH: answer_fetch(w, request, reply); break;
+  case SIM_ASK_RESUME:
+    answer_control(w, request, reply);
+    break;
+  case SIM_ASK_GET:
+    answer_get(w, request, reply);
+    break;
+  case SIM_ASK_LIST:
+    answer_list(w, reply);
+    break;
+  case SIM_ASK_FETCH:
+    answer_fetch(w, request, reply);
+    break;
   }
   orr_reply_free(reply);
 }

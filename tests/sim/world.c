@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The simulator's loop: a heap of (time, seq, event), the clock, the engine's mailbox and turns. Phase S
-// lets anything go wrong; phase L heals everything and asks that all runs end. See world.h.
+// The simulator's loop: a heap of (time, seq, event), the clock, the engine's mailbox and turns.
+// Phase S lets anything go wrong; phase L heals everything and asks that all runs end. See world.h.
 #include "world.h"
 
 #include "base/check.h"
@@ -36,7 +36,8 @@ bool sim_chance(struct world *w, uint32_t permille) {
   return permille != 0 && orr_rng_below(&w->rng, 1000) < permille;
 }
 
-// --- heap ----------------------------------------------------------------------------------------------
+// --- heap
+// ----------------------------------------------------------------------------------------------
 
 static bool earlier(const struct sim_event *a, const struct sim_event *b) {
   return a->at_ms < b->at_ms || (a->at_ms == b->at_ms && a->seq < b->seq);
@@ -71,7 +72,8 @@ static struct sim_event heap_pop(struct world *w) {
   return top;
 }
 
-// --- the engine's mailbox and turns ----------------------------------------------------------------------
+// --- the engine's mailbox and turns
+// ----------------------------------------------------------------------
 
 void sim_turn_soon(struct world *w, uint64_t delay_ms) {
   if (w->engine == NULL) return;
@@ -130,7 +132,8 @@ static void turn(struct world *w) {
   }
 }
 
-// --- faults that come by themselves ------------------------------------------------------------------------
+// --- faults that come by themselves
+// ------------------------------------------------------------------------
 
 static void again(struct world *w, enum sim_kind kind, uint32_t mean_ms) {
   if (mean_ms > 0) sim_at(w, sim_draw(w, 1, mean_ms * 2), kind, 0, 0);
@@ -139,6 +142,7 @@ static void again(struct world *w, enum sim_kind kind, uint32_t mean_ms) {
 static void clock_step(struct world *w) {
   int64_t step = (int64_t)sim_draw(w, 0, 2 * w->faults.clock_step_ms) - w->faults.clock_step_ms;
   w->now.wall_ms += step;
+  w->wall_steps++;
   sim_say(w, "clock steps by %lld ms", (long long)step);
   again(w, SIM_CLOCK, w->faults.clock_every_ms);
 }
@@ -178,13 +182,20 @@ static void heal(struct world *w) {
   workload_resume_all(w);
 }
 
-// --- the loop ------------------------------------------------------------------------------------------------
+// --- the loop
+// ------------------------------------------------------------------------------------------------
 
 static void handle(struct world *w, const struct sim_event *event) {
   switch (event->kind) {
-  case SIM_TURN: turn(w); break;
-  case SIM_COMMITTED: store_committed(w); break;
-  case SIM_RESULT: workers_result(w, event->arg); break;
+  case SIM_TURN:
+    turn(w);
+    break;
+  case SIM_COMMITTED:
+    store_committed(w);
+    break;
+  case SIM_RESULT:
+    workers_result(w, event->arg);
+    break;
   case SIM_SUBMIT:
     if (!w->healed) workload_submit(w);
     break;
@@ -220,7 +231,9 @@ static void handle(struct world *w, const struct sim_event *event) {
   case SIM_DRAIN:
     if (!w->healed) drain(w);
     break;
-  case SIM_GATHER: store_gathered(w); break;
+  case SIM_GATHER:
+    store_gathered(w);
+    break;
   }
 }
 
@@ -244,8 +257,7 @@ static bool quiet(struct world *w) {
 
 static void live(struct world *w) {
   uint64_t until_ms = w->now.mono_ms + LIVENESS_MS, most = w->events + LIVENESS_EVENTS;
-  while (!quiet(w) && w->now.mono_ms < until_ms && w->events < most && step(w)) {
-  }
+  while (!quiet(w) && w->now.mono_ms < until_ms && w->events < most && step(w)) {}
   if (!quiet(w)) oracle_end(w);
   sim_check(w, quiet(w), "I34: liveness: engine %s, %u batches, %u mails, %u open attempts",
             w->engine != NULL ? "up" : "down", w->pending_len, w->mail_len, w->open_len);
@@ -295,19 +307,23 @@ bool sim_run(const struct sim_options *options, struct sim_report *report, char 
   w->options = *options;
   if (setjmp(w->failed) != 0) { // what was broken may be anywhere: its memory is left alone
     snprintf(message, message_size, "at %llu ms, event %llu, epoch %u: %s",
-             (unsigned long long)w->now.mono_ms, (unsigned long long)w->events, w->epoch, w->failure);
+             (unsigned long long)w->now.mono_ms, (unsigned long long)w->events, w->epoch,
+             w->failure);
     return false;
   }
   start(w);
   uint64_t budget = options->events - options->events * 3 / 10;
-  while ((options->small ? w->submitted < w->submit_max : w->events < budget) && step(w)) {
-  }
+  while ((options->small ? w->submitted < w->submit_max : w->events < budget) && step(w)) {}
   if (!w->options.small) heal(w);
   w->healed = true;
   live(w);
-  *report = (struct sim_report){.trace = w->trace, .events = w->events, .runs = w->oracle.runs_len,
-      .crashes = w->crashes, .store_calls = w->store_calls, .simulated_ms = w->now.mono_ms,
-      .facts = w->oracle.facts};
+  *report = (struct sim_report){.trace = w->trace,
+                                .events = w->events,
+                                .runs = w->oracle.runs_len,
+                                .crashes = w->crashes,
+                                .store_calls = w->store_calls,
+                                .simulated_ms = w->now.mono_ms,
+                                .facts = w->oracle.facts};
   finish(w);
   free(w);
   return true;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The simulated world around the real core: one thread, a heap of (time, seq, event), a clock, a store
-// with commits that take time and crashes that keep a prefix of what was not committed, workers that
-// misbehave, and people who submit, cancel, pause, reload and drain. Everything is drawn from one seed, so
-// the same seed gives the same trace. The oracle (oracle.h) watches every row and every effect.
+// The simulated world around the real core: one thread, a heap of (time, seq, event), a clock, a
+// store with commits that take time and crashes that keep a prefix of what was not committed,
+// workers that misbehave, and people who submit, cancel, pause, reload and drain. Everything is
+// drawn from one seed, so the same seed gives the same trace. The oracle (oracle.h) watches every
+// row and every effect.
 #pragma once
 
 #include "core/engine.h"
@@ -46,7 +47,7 @@ struct sim_attempt { // a task that the engine gave out
   uint64_t abort_ms;   // mono: when it asked for its end
   uint64_t batch;      // that dispatched it
   uint64_t closing;    // batch in which its result was applied; UINT64_MAX: not yet
-  uint64_t value_hash;
+  uint64_t value_hash, state_hash;
   struct orr_task *task; // while a worker holds it
   struct orr_task *copy; // to be delivered a second time
   bool performed, delivered, aborted, given_up, hangs, deaf, lost;
@@ -64,8 +65,15 @@ struct sim_batch { // one outbox, not yet known to be committed
   uint32_t effects_done;
 };
 
-enum sim_ask { SIM_ASK_SUBMIT, SIM_ASK_CANCEL, SIM_ASK_PAUSE, SIM_ASK_RESUME, SIM_ASK_GET,
-               SIM_ASK_LIST, SIM_ASK_FETCH };
+enum sim_ask {
+  SIM_ASK_SUBMIT,
+  SIM_ASK_CANCEL,
+  SIM_ASK_PAUSE,
+  SIM_ASK_RESUME,
+  SIM_ASK_GET,
+  SIM_ASK_LIST,
+  SIM_ASK_FETCH
+};
 struct sim_request { // a question that somebody waits for
   enum sim_ask ask;
   uint32_t epoch;
@@ -73,15 +81,15 @@ struct sim_request { // a question that somebody waits for
   uint32_t run;  // model index, UINT32_MAX: none
   uint32_t step; // FETCH
   uint32_t inputs;
-  int32_t key;   // of the idempotency keys, -1: none
-  uint32_t body; // variant of the request's body under that key
+  int32_t key;                   // of the idempotency keys, -1: none
+  uint32_t body;                 // variant of the request's body under that key
   uint32_t pipeline, generation; // SUBMIT
-  uint64_t rows; // journal rows of the run when it was asked (model)
+  uint64_t rows;                 // journal rows of the run when it was asked (model)
 };
 
 struct sim_crash_plan { // exhaustive mode: where to die, once each
-  uint32_t call[2]; // store call counted from 1; 0: never
-  uint8_t side;     // 0 before it, 1 after it landed, 2 after it and half of its effects
+  uint32_t call[2];     // store call counted from 1; 0: never
+  uint8_t side;         // 0 before it, 1 after it landed, 2 after it and half of its effects
   bool power;
 };
 
@@ -89,7 +97,7 @@ struct sim_options {
   uint64_t seed;
   uint32_t events;
   bool verbose;
-  bool small;   // exhaustive mode: few runs, no random faults
+  bool small; // exhaustive mode: few runs, no random faults
   struct sim_crash_plan plan;
 };
 
@@ -111,8 +119,8 @@ struct world {
 
   struct orr_engine *engine; // NULL while dead
   uint32_t epoch;            // of the engine, from 1
-  uint32_t slots;       // at most, of what was asked for and not yet superseded
-  uint32_t slots_next;  // asked for last
+  uint32_t slots;            // at most, of what was asked for and not yet superseded
+  uint32_t slots_next;       // asked for last
   uint32_t slots_start;
   uint64_t abort_grace_ms;
   bool draining, drain_known; // asked for; the engine has been told
@@ -127,7 +135,7 @@ struct world {
   uint32_t pending_len, pending_cap, committing;
   uint64_t batch_next, batch_heard; // numbers; heard: effects performed
   uint64_t store_calls;
-  bool powered_off; // the crash took the in-flight map along
+  bool powered_off;    // the crash took the in-flight map along
   uint32_t *gathering; // model indices at the store
   uint32_t gathering_len, gathering_cap;
 
@@ -151,7 +159,7 @@ struct world {
   uint32_t submitted, submit_max;
   uint32_t submit_every_ms;
   uint64_t crashes, recoveries, drains, commits, turns;
-  struct orr_outbox spare; // memory of an outbox that was done
+  struct orr_outbox spare;    // memory of an outbox that was done
   struct sim_lost *in_flight; // what the in-flight map held when the engine died
   uint32_t in_flight_len, in_flight_cap;
 };
@@ -169,7 +177,8 @@ struct sim_report {
 bool sim_run(const struct sim_options *options, struct sim_report *report, char *message,
              size_t message_size);
 
-// --- between the files of the simulator -------------------------------------------------------------
+// --- between the files of the simulator
+// -------------------------------------------------------------
 
 _Noreturn void sim_fail(struct world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -190,9 +199,9 @@ void sim_post(struct world *w, struct orr_event *event); // into the engine's ma
 void sim_turn_soon(struct world *w, uint64_t delay_ms);
 
 // store.c: the store, and dying
-void store_take(struct world *w);      // takes the outbox and hands it to the store
-void store_committed(struct world *w); // SIM_COMMITTED
-void store_gathered(struct world *w);  // SIM_GATHER
+void store_take(struct world *w);              // takes the outbox and hands it to the store
+void store_committed(struct world *w);         // SIM_COMMITTED
+void store_gathered(struct world *w);          // SIM_GATHER
 void store_crash(struct world *w, bool power); // the engine dies now
 void store_free(struct world *w);
 
@@ -211,7 +220,7 @@ void workers_drain(struct world *w);
 void workers_heal(struct world *w);
 void workers_die(struct world *w);
 struct sim_attempt *workers_open(struct world *w, uint32_t run, uint32_t step, uint32_t item,
-                                 uint8_t op); // the newest open one, or NULL
+                                 uint8_t op);           // the newest open one, or NULL
 bool workers_busy(const struct world *w, uint32_t run); // any attempt of a step or item is open
 uint32_t workers_slots_used(const struct world *w);
 
