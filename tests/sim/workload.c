@@ -60,7 +60,7 @@ static void head_draw(struct world *w, struct orr_def *head) {
 
 static struct orr_def *def_make(struct world *w, uint32_t pipeline, uint32_t generation) {
   struct orr_def_builder *builder = orr_def_builder_new();
-  char name[8], names[MODEL_STEPS_MAX][8], child[8];
+  char name[16], names[MODEL_STEPS_MAX][16], child[16];
   snprintf(name, sizeof(name), "p%u", pipeline);
   struct orr_def *head = orr_def_builder_head(builder);
   head->name = name;
