@@ -288,7 +288,7 @@ void orr_execute_answer(const struct orr_execute *execute, struct orr_answer *an
     return;
   }
   struct inputs inputs = {.def = execute->def, .many = many};
-  inputs.blobs = orr_alloc(sizeof(inputs.blobs[0]) * (many ? body.inputs_len : 1u));
+  inputs.blobs = orr_alloc(sizeof(void *) * (many ? body.inputs_len : 1u));
   if (take_inputs(&inputs, &body, answer)) ask(execute, &inputs, answer, existing, id);
   for (uint32_t i = 0; i < inputs.len; i++) orr_blob_unref(inputs.blobs[i]);
   free(inputs.blobs);

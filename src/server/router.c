@@ -12,20 +12,20 @@
 
 // A module's routes stand in the order in which the module lists them (proved by tests/lua/routes_spec.lua).
 const struct orr_builtin_route orr_builtin_routes[] = {
-    {ORR_POST, "/api/pipelines/{name}/execute", ORR_TARGET_EXECUTE, NULL, 0},
-    {ORR_GET, "/healthz", ORR_TARGET_HEALTH, NULL, 0},
-    {ORR_GET, "/readyz", ORR_TARGET_READY, NULL, 0},
-    {ORR_GET, "/api/runs", ORR_TARGET_LUA, RUNS, 0},
-    {ORR_GET, "/api/runs/{id}", ORR_TARGET_LUA, RUNS, 1},
-    {ORR_GET, "/api/runs/{id}/steps", ORR_TARGET_LUA, RUNS, 2},
-    {ORR_GET, "/api/runs/{id}/logs", ORR_TARGET_LUA, RUNS, 3},
-    {ORR_GET, "/api/runs/{id}/journal", ORR_TARGET_LUA, RUNS, 4},
-    {ORR_POST, "/api/runs/{id}/cancel", ORR_TARGET_LUA, RUNS, 5},
-    {ORR_POST, "/api/runs/{id}/pause", ORR_TARGET_LUA, RUNS, 6},
-    {ORR_POST, "/api/runs/{id}/resume", ORR_TARGET_LUA, RUNS, 7},
-    {ORR_GET, "/api/pipelines", ORR_TARGET_LUA, PIPELINES, 0},
-    {ORR_GET, "/api/pipelines/{name}", ORR_TARGET_LUA, PIPELINES, 1},
-    {ORR_GET, "/api/scripts", ORR_TARGET_LUA, SCRIPTS, 0},
+    {"/api/pipelines/{name}/execute", NULL, ORR_POST, ORR_TARGET_EXECUTE, 0},
+    {"/healthz", NULL, ORR_GET, ORR_TARGET_HEALTH, 0},
+    {"/readyz", NULL, ORR_GET, ORR_TARGET_READY, 0},
+    {"/api/runs", RUNS, ORR_GET, ORR_TARGET_LUA, 0},
+    {"/api/runs/{id}", RUNS, ORR_GET, ORR_TARGET_LUA, 1},
+    {"/api/runs/{id}/steps", RUNS, ORR_GET, ORR_TARGET_LUA, 2},
+    {"/api/runs/{id}/logs", RUNS, ORR_GET, ORR_TARGET_LUA, 3},
+    {"/api/runs/{id}/journal", RUNS, ORR_GET, ORR_TARGET_LUA, 4},
+    {"/api/runs/{id}/cancel", RUNS, ORR_POST, ORR_TARGET_LUA, 5},
+    {"/api/runs/{id}/pause", RUNS, ORR_POST, ORR_TARGET_LUA, 6},
+    {"/api/runs/{id}/resume", RUNS, ORR_POST, ORR_TARGET_LUA, 7},
+    {"/api/pipelines", PIPELINES, ORR_GET, ORR_TARGET_LUA, 0},
+    {"/api/pipelines/{name}", PIPELINES, ORR_GET, ORR_TARGET_LUA, 1},
+    {"/api/scripts", SCRIPTS, ORR_GET, ORR_TARGET_LUA, 0},
 };
 const size_t orr_builtin_routes_len = sizeof(orr_builtin_routes) / sizeof(orr_builtin_routes[0]);
 

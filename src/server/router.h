@@ -12,11 +12,11 @@ enum orr_target { ORR_TARGET_HEALTH, ORR_TARGET_READY, ORR_TARGET_EXECUTE, ORR_T
 #define ORR_ROUTE_PARAMS_MAX 8u
 
 struct orr_builtin_route {
-  enum orr_method method; // GET serves HEAD as well
   const char *pattern;
-  enum orr_target target;
   const char *script; // LUA: "orrery/routes/runs.lua", else NULL
-  uint32_t index;     // of the route within its script, from 0
+  enum orr_method method; // GET serves HEAD as well
+  enum orr_target target;
+  uint32_t index; // of the route within its script, from 0
 };
 extern const struct orr_builtin_route orr_builtin_routes[];
 extern const size_t orr_builtin_routes_len;

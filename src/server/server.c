@@ -11,6 +11,7 @@
 #include <civetweb.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,16 +28,23 @@ struct address {
   int port;
 };
 
+// Digits only, at most `max`; else -1.
+static int small_number(const char *text, long max) {
+  char *end = NULL;
+  if (text[0] < '0' || text[0] > '9') return -1;
+  long value = strtol(text, &end, 10);
+  return *end == 0 && value <= max ? (int)value : -1;
+}
+
 static bool read_address(const char *listen, struct address *address, char *message, size_t size) {
   const char *colon = strrchr(listen, ':');
   size_t host_len = colon != NULL ? (size_t)(colon - listen) : 0;
   const char *digits = colon != NULL ? colon + 1 : listen;
-  size_t digits_len = strspn(digits, "0123456789");
-  if (digits_len == 0 || digits_len > 5 || digits[digits_len] != 0 || atoi(digits) > 65535 || host_len > 60) {
+  address->port = small_number(digits, 65535);
+  if (address->port < 0 || host_len > 60) {
     snprintf(message, size, "cannot listen on \"%s\": write it as HOST:PORT, for example 127.0.0.1:8080", listen);
     return false;
   }
-  address->port = atoi(digits);
   struct orr_slice host = orr_slice_of(listen, host_len);
   if (host_len > 0 && listen[0] == '[') {
     snprintf(message, size, "cannot listen on \"%s\": IPv6 is not available, use 127.0.0.1:%d", listen, address->port);
@@ -70,7 +78,7 @@ static void each_socket(const struct orr_server *server,
   DIR *dir = opendir("/proc/self/fd");
   if (dir == NULL) return;
   for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
-    int fd = atoi(entry->d_name);
+    int fd = small_number(entry->d_name, INT_MAX);
     if (fd > 2 && port_of(fd, false) == (uint32_t)server->port) visit(server, fd, port_of(fd, true), wanted);
   }
   closedir(dir);
