@@ -10,7 +10,7 @@
 #define PIPELINES "orrery/routes/pipelines.lua"
 #define SCRIPTS "orrery/routes/scripts.lua"
 
-// A module's routes stand in the order in which the module lists them (proved by tests/lua/routes_spec.lua).
+// A module's routes stand in the order in which the module lists them (proved by tests/unit/test_router.c).
 const struct orr_builtin_route orr_builtin_routes[] = {
     {"/api/pipelines/{name}/execute", NULL, ORR_POST, ORR_TARGET_EXECUTE, 0},
     {"/healthz", NULL, ORR_GET, ORR_TARGET_HEALTH, 0},
