@@ -54,7 +54,7 @@ void orr__unit_explain(const struct orr_engine *engine, const struct orr_unit *u
   if (unit->task != NULL) {
     note(reasons, ORR_REASON_IN_FLIGHT, unit->step, unit->item);
   } else if (orr_list_linked(&unit->ready)) {
-    if (orr__slot_free(engine)) return;
+    // Also with a slot free: it is given out at the end of the turn, perhaps to another.
     struct orr_reason *reason = note(reasons, ORR_REASON_WORKER_SLOTS, unit->step, unit->item);
     reason->limit = engine->slots;
     reason->used = engine->in_flight;
@@ -83,7 +83,7 @@ static void job_explain(const struct orr_engine *engine, const struct orr__extra
   if (extra->job == NULL) return;
   if (extra->job_sent) {
     no(reasons, ORR_REASON_IN_FLIGHT);
-  } else if (!orr__slot_free(engine)) {
+  } else {
     struct orr_reason *reason = note(reasons, ORR_REASON_WORKER_SLOTS, UINT32_MAX, 0);
     reason->limit = engine->slots;
     reason->used = engine->in_flight;

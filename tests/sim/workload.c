@@ -250,7 +250,7 @@ void workload_resume_all(struct world *w) {
 static void query_fetch(struct world *w) {
   if (w->open_len == 0) return;
   const struct sim_attempt *attempt = &w->attempts[w->open[sim_draw(w, 0, w->open_len - 1)]];
-  if (attempt->task == NULL) return;
+  if (attempt->task == NULL || attempt->op == ORR_OP_KEY || attempt->op == ORR_OP_OUTPUT) return;
   const struct orr_def *def = attempt->task->def;
   uint32_t step = sim_draw(w, 0, def->steps_len - 1);
   if (!orr_def_is_ancestor(def, step, attempt->step)) return;
@@ -267,7 +267,13 @@ static void query_fetch(struct world *w) {
 void workload_query(struct world *w) {
   if (w->engine == NULL) return;
   uint32_t what = sim_draw(w, 0, 3), run = run_pick(w);
-  if (what == 0) {
+  if (what == 0 && sim_chance(w, 500) && run != UINT32_MAX) {
+    struct orr_event *event = orr_event_new(ORR_EVENT_AWAIT);
+    event->get.id = w->oracle.runs[run]->id;
+    event->reply_to.port = w;
+    event->reply_to.token = request_new(w, (struct sim_request){.ask = SIM_ASK_AWAIT, .run = run});
+    sim_post(w, event);
+  } else if (what == 0) {
     query_fetch(w);
   } else if (what == 1) {
     struct orr_event *event = orr_event_new(ORR_EVENT_LIST);
@@ -376,8 +382,21 @@ static void answer_get(struct world *w, const struct sim_request *request,
             "a reader is shown another journal");
   bool reason = reply->reasons_len > 0 || reply->attempts_len > 0;
   sim_check(w, orr_run_status_final(reply->run_status) || reason,
-            "promise 9: run %s is %s without a reason", run->def->name,
+            "promise 9: run %u is %s without a reason", request->run,
             orr_run_status_text(reply->run_status));
+}
+
+static void answer_await(struct world *w, const struct sim_request *request,
+                         const struct orr_reply *reply) {
+  const struct model_run *run = w->oracle.runs[request->run];
+  if (reply->status == ORR_ERR_NOT_FOUND) {
+    sim_check(w, run->gathered || run->gone, "I1: a run is not found");
+    return;
+  }
+  sim_check(w, reply->status == ORR_OK && run->final && reply->run_status == run->status,
+            "the end of a run is told otherwise than it is recorded");
+  sim_check(w, run->rows[run->rows_len - 1].batch <= w->batch_heard + 1,
+            "the end of a run is told before it is kept");
 }
 
 static void answer_list(struct world *w, const struct orr_reply *reply) {
@@ -402,7 +421,8 @@ static void answer_fetch(struct world *w, const struct sim_request *request,
   sim_check(w,
             orr_slice_equal(orr_blob_slice(reply->value),
                             model_bytes(run, unit->value_at, unit->value_len)),
-            "a result that is fetched is another one");
+            "a result that is fetched is another one (run %u step %u, status %u and %u)",
+            request->run, request->step, reply->step_status, unit->outcome);
 }
 
 void workload_reply(struct world *w, struct orr_reply *reply) {
@@ -427,6 +447,9 @@ void workload_reply(struct world *w, struct orr_reply *reply) {
     break;
   case SIM_ASK_GET:
     answer_get(w, request, reply);
+    break;
+  case SIM_ASK_AWAIT:
+    answer_await(w, request, reply);
     break;
   case SIM_ASK_LIST:
     answer_list(w, reply);

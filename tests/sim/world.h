@@ -71,6 +71,7 @@ enum sim_ask {
   SIM_ASK_PAUSE,
   SIM_ASK_RESUME,
   SIM_ASK_GET,
+  SIM_ASK_AWAIT,
   SIM_ASK_LIST,
   SIM_ASK_FETCH
 };
