@@ -41,6 +41,7 @@ static enum resumed run(lua_State *L, lua_State *co, int nargs, int *nresults) {
   bool outer_ok = lua->chain_ok;
   lua->chain_ok = outer_ok && lua_isyieldable(L);
   if (lua->slicer != NULL) orr_slicer_enter(lua->slicer, co);
+  if (lua_status(co) == LUA_OK) nargs++; // not started: the function is the body's first argument
   int status = lua_resume(co, L, nargs, nresults);
   lua->chain_ok = outer_ok;
   if (lua->slicer != NULL) orr_slicer_enter(lua->slicer, L);
@@ -175,9 +176,21 @@ static int wrapped(lua_State *L) {
 
 // --- the rest ---------------------------------------------------------------------------------------------------
 
+// Catches the function's error and raises it again: a coroutine that dies of an error raised by a hook would run its
+// __close handlers with hooks disabled (see orr__strand_push_body).
+static int body_end(lua_State *L, int status, lua_KContext context) {
+  (void)context;
+  if (status != LUA_OK && status != LUA_YIELD) return lua_error(L);
+  return lua_gettop(L);
+}
+static int body(lua_State *L) {
+  return body_end(L, lua_pcallk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, 0, body_end), 0);
+}
+
 static int co_create(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_State *co = lua_newthread(L);
+  lua_pushcfunction(co, body);
   lua_pushvalue(L, 1);
   lua_xmove(L, co, 1);
   return 1;

@@ -26,6 +26,8 @@ static void *allocate(void *context, void *block, size_t old_bytes, size_t new_b
   }
   if (new_bytes > old_bytes && lua->enforce && lua->bytes + (new_bytes - old_bytes) > lua->bytes_max) {
     lua->over = true;
+    // A pcall may swallow the error, and near the cap every allocation costs a full collection: look soon.
+    if (lua->slicer != NULL && lua->slicer->running != NULL) orr_slicer_strike(lua->slicer, lua->slicer->running);
     return NULL;
   }
   void *moved = realloc(block, new_bytes);
@@ -88,6 +90,7 @@ void orr_lua_free(struct orr_lua *lua) {
   orr_assert(lua->works == 0);
   lua_close(lua->L);
   orr_luv_free(lua->luv);
+  orr_buf_free(&lua->traceback);
   free(lua->pool);
   if (lua->generation != NULL) orr_generation_unref(lua->generation);
   free(lua);

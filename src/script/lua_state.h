@@ -49,6 +49,7 @@ struct orr_lua {
   bool chain_ok;                  // every level outside the innermost coroutine can suspend
   uint64_t unwind_us, load_us;    // deadline of an unwinding, of a script's loading; 0: none
   // owned
+  struct orr_buf traceback;       // of the last error in a strand
   struct orr_thread *pool;
   uint32_t pool_len, pool_cap;
   struct orr_luv_loop *luv;       // made by the first require "luv"

@@ -151,10 +151,11 @@ void orr__request_begin(struct orr_worker *worker, struct orr_request *request) 
   struct orr_work *work = orr__work_new(worker, lua);
   work->request = request;
   lua_State *L = work->main.thread.L;
+  orr__strand_push_body(L);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
   lua_xmove(lua->L, L, 1);
   push_request(L, request);
-  orr__work_start(work, 2);
+  orr__work_start(work, 3);
 }
 
 // --- answers ----------------------------------------------------------------------------------------------------------------
@@ -172,12 +173,10 @@ void orr__request_result(struct orr_work *work, lua_State *L, int nresults) {
 }
 
 void orr__request_error(struct orr_work *work, lua_State *L, int status) {
-  struct orr_buf traceback = ORR_BUF_INIT;
-  if (status != LUA_ERRMEM) orr_lua_traceback(L, &traceback);
+  (void)status;
   orr_log(ORR_LOG_ERROR, "web", "%s %s: %s\n%s", work->request->method, work->request->path,
-          luaL_tolstring(L, -1, NULL), orr_buf_cstr(&traceback));
+          luaL_tolstring(L, -1, NULL), orr_buf_cstr(&work->lua->traceback));
   lua_pop(L, 1);
-  orr_buf_free(&traceback);
   answer_problem(work->request, 500, "Internal Server Error", "the route failed; the engine's log has the traceback");
 }
 

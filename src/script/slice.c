@@ -42,6 +42,7 @@ bool orr_slicer_due(struct orr_slicer *slicer, lua_State *L) {
   uint64_t now_us = orr_clock_mono_us();
   if (now_us - slicer->slice_us < ORR_SLICE_MS * 1000) return false;
   slicer->slice_us = now_us;
+  slicer->ticks = slicer->ticks + 1;
   return true;
 }
 void orr_slicer_strike(struct orr_slicer *slicer, lua_State *L) {
@@ -56,6 +57,7 @@ static void on_tick(int number) {
   struct orr_slicer *slicer = here;
   if (slicer == NULL) return;
   slicer->expired = 1;
+  slicer->ticks = slicer->ticks + 1;
   lua_State *L = slicer->running;
   if (L != NULL) lua_sethook(L, slicer->hook, LUA_MASKCOUNT, 1);
 }

@@ -15,6 +15,7 @@
 struct orr_slicer {
   lua_State *volatile running;     // innermost Lua thread, or NULL
   volatile sig_atomic_t expired;   // a tick came since the slice began
+  volatile uint32_t ticks;         // all of them, for who wants to know roughly that time has passed
   lua_Hook hook;
   timer_t timer;
   bool armed, open;

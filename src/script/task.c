@@ -50,8 +50,10 @@ void orr__slice_hook(lua_State *L, lua_Debug *frame) {
     orr_slicer_strike(lua->slicer, L);
     luaL_error(L, "took longer than %d ms", (int)ORR_LOAD_MS_MAX);
   }
+  bool can_suspend = may_suspend(lua, L);
+  if (!can_suspend) orr__worker_look_for_aborts(lua->worker, strand->work); // the worker cannot, meanwhile
   bool ends = strand->work->end != ORR_WORK_GOES_ON;
-  if (may_suspend(lua, L)) {
+  if (can_suspend) {
     lua->yielded = ends ? ORR_LUA_YIELD_ABORT : ORR_LUA_YIELD_SLICE;
     lua_yield(L, 0);
     return;
@@ -127,19 +129,45 @@ void orr__strand_wake(struct orr_strand *strand) {
   orr_list_push_back(&strand->work->lua->worker->ready, &strand->ready);
 }
 
+static int keep_traceback(lua_State *L) { // message handler: the stack of the error still stands
+  struct orr_lua *lua = orr_lua_of(L);
+  orr_buf_clear(&lua->traceback);
+  orr_lua_traceback(L, &lua->traceback);
+  return 1;
+}
+
+static int body_end(lua_State *L, int status, lua_KContext context) {
+  (void)context;
+  if (status != LUA_OK && status != LUA_YIELD) {
+    struct orr_lua *lua = orr_lua_of(L);
+    lua->strand->failed = status;
+    if (status == LUA_ERRMEM) orr_buf_clear(&lua->traceback);
+  }
+  return lua_gettop(L) - 1;
+}
+
+static int body(lua_State *L) {
+  lua_pushcfunction(L, keep_traceback);
+  lua_insert(L, 1);
+  return body_end(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_end), 0);
+}
+
+void orr__strand_push_body(lua_State *L) { lua_pushcfunction(L, body); }
+
 void orr__strand_start(struct orr_work *work, lua_State *from, int nargs) {
   struct orr_strand *strand = orr_alloc(sizeof(*strand));
   strand->work = work;
   strand->thread = orr_lua_thread_take(work->lua);
-  strand->nargs = nargs;
+  strand->nargs = nargs + 1;
   orr_list_init(&strand->ready);
   orr_list_push_back(&work->strands, &strand->of_work);
-  lua_checkstack(strand->thread.L, nargs + 1);
+  lua_checkstack(strand->thread.L, nargs + 2);
+  orr__strand_push_body(strand->thread.L);
   lua_xmove(from, strand->thread.L, nargs + 1);
   orr__strand_wake(strand);
 }
 
-// Closes what the coroutine left open (__close), innermost first. After an error its stack has been read already.
+// Closes what the coroutine left open (__close), innermost first.
 static void reset_thread(struct orr_lua *lua, lua_State *L) {
   struct orr_slicer *slicer = lua->slicer;
   lua_State *running = slicer->running;
@@ -161,6 +189,7 @@ static void unwind(struct orr_strand *strand) {
 }
 
 static void strand_end(struct orr_strand *strand) { // its coroutine has ended or was reset
+  if (lua_status(strand->thread.L) != LUA_OK) lua_resetthread(strand->thread.L); // no memory even for the body
   orr_list_remove(&strand->ready);
   free(strand->inside);
   strand->inside = NULL;
@@ -237,10 +266,8 @@ void orr__work_fail(struct orr_work *work, lua_State *L) {
   bool retryable = true;
   struct orr_buf text = ORR_BUF_INIT;
   struct orr_buf *out = work->task != NULL ? &work->task->out : &text;
-  orr_lua_traceback(L, &text);
   struct orr_buf json = ORR_BUF_INIT;
-  orr__lua_error_json(L, orr_buf_slice(&text), &json, &retryable);
-  orr_buf_free(&text);
+  orr__lua_error_json(L, orr_buf_slice(&work->lua->traceback), &json, &retryable);
   orr_buf_free(out);
   *out = json;
   if (work->task != NULL) work->task->retryable = retryable;
@@ -261,17 +288,13 @@ static void main_ended(struct orr_work *work, int status, int nresults) {
     if (work->task != NULL) orr__task_error(work, L, status);
     else orr__request_error(work, L, status);
   }
-  if (status != LUA_OK) unwind(&work->main);
   strand_end(&work->main);
   work_done(work);
 }
 
 static void callback_ended(struct orr_strand *strand, int status) {
   struct orr_work *work = strand->work;
-  if (status != LUA_OK) {
-    orr__work_fail(work, strand->thread.L);
-    unwind(strand);
-  }
+  if (status != LUA_OK) orr__work_fail(work, strand->thread.L);
   strand_end(strand);
   if (work->end != ORR_WORK_GOES_ON) orr__work_abort(work, work->end);
 }
@@ -301,6 +324,7 @@ void orr__strand_run(struct orr_strand *strand) {
   int nresults = 0;
   strand->status = ORR_STRAND_RUNNING;
   strand->inside_len = 0;
+  strand->failed = LUA_OK;
   int nargs = strand->nargs;
   strand->nargs = 0;
   lua->strand = strand;
@@ -316,6 +340,7 @@ void orr__strand_run(struct orr_strand *strand) {
   lua->strand = NULL;
   work->bytes += (int64_t)(lua->bytes - bytes);
   bool over = lua->over;
+  if (status == LUA_OK) status = strand->failed;
   if (status != LUA_YIELD) {
     if (strand == &work->main) main_ended(work, status, nresults);
     else callback_ended(strand, status);

@@ -17,6 +17,7 @@ struct orr_strand {
   struct orr_thread thread;
   enum orr_strand_status status;
   int nargs;                // for the next resume; the function is below them if it has not started
+  int failed;               // LUA_ERR... of the function, whose error value is then on top of the stack
   lua_State **inside;       // user's coroutines that an engine's yield passed through, innermost first
   uint32_t inside_len, inside_cap;
 };
@@ -89,7 +90,11 @@ void orr__work_abort(struct orr_work *work, enum orr_work_end end);
 void orr__work_fail(struct orr_work *work, lua_State *L);
 // Runs a ready strand for a slice.
 void orr__strand_run(struct orr_strand *strand);
-// Begins work whose function and arguments stand on main.thread.
+// Pushes what a strand runs: it calls the function that is pushed next, with the arguments after that. Errors are caught in
+// there, so that the coroutine outlives them: one that died of an error raised by a hook would have its hooks
+// disabled for ever (Lua 5.4.4 restores `allowhook` in pcall only), and its __close handlers could not be ended.
+void orr__strand_push_body(lua_State *L);
+// Begins work whose body, function and arguments stand on main.thread.
 void orr__work_start(struct orr_work *work, int nargs);
 void orr__slice_hook(lua_State *L, lua_Debug *frame);
 // Into the log of the running step (or of the engine, when a script loads).

@@ -80,9 +80,33 @@ static void begin_stop(struct orr_worker *worker) {
   }
 }
 
+static void fetch_mail(struct orr_worker *worker) {
+  struct orr_link *first = orr_inbox_take(&worker->inbox, ORR_LANE_MAIL);
+  if (first == NULL) return;
+  struct orr_link *last = first;
+  while (last->next != NULL) last = last->next;
+  if (worker->mail != NULL) worker->mail_last->next = first;
+  else worker->mail = first;
+  worker->mail_last = last;
+}
+
+void orr__worker_look_for_aborts(struct orr_worker *worker, struct orr_work *running) {
+  fetch_mail(worker);
+  for (struct orr_link *at = worker->mail; at != NULL && running->end == ORR_WORK_GOES_ON; at = at->next) {
+    const struct orr_mail *mail = ORR_CONTAINER_OF(at, struct orr_mail, link);
+    if (mail->type == ORR_MAIL_STOP) running->end = ORR_WORK_CANCEL;
+    if (mail->type != ORR_MAIL_ABORT) continue;
+    bool meant = running->task != NULL ? mail->serial == running->task->serial
+                                       : mail->serial == 0 && atomic_load(&running->request->done) == 2;
+    if (meant) running->end = mail->why == ORR_ABORT_CANCEL ? ORR_WORK_CANCEL : ORR_WORK_TIMEOUT;
+  }
+}
+
 static void take_mail(struct orr_worker *worker) {
-  struct orr_link *next;
-  for (struct orr_link *at = orr_inbox_take(&worker->inbox, ORR_LANE_MAIL); at != NULL; at = next) {
+  fetch_mail(worker);
+  struct orr_link *next, *first = worker->mail;
+  worker->mail = worker->mail_last = NULL;
+  for (struct orr_link *at = first; at != NULL; at = next) {
     struct orr_mail *mail = ORR_CONTAINER_OF(at, struct orr_mail, link);
     next = at->next;
     switch (mail->type) {
@@ -197,6 +221,11 @@ static void run_loop(struct orr_worker *worker) {
     orr_slicer_arm(&worker->slicer);
     run_ready(worker);
     begin_tasks(worker);
+    // Results wait for company only while tasks are begun quickly.
+    if (worker->incoming == NULL || worker->slicer.ticks != worker->flushed_ticks) {
+      worker->flushed_ticks = worker->slicer.ticks;
+      orr__worker_flush(worker);
+    }
     if (worker->io_open > 0) uv_run(&worker->loop, UV_RUN_NOWAIT);
     int timeout_ms = -1;
     orr__worker_turn_states(worker, &timeout_ms);
@@ -263,7 +292,8 @@ void orr_worker_stop(struct orr_worker *worker) {
 
 static void drop_mail(struct orr_worker *worker) {
   struct orr_link *next;
-  for (struct orr_link *at = orr_inbox_take(&worker->inbox, ORR_LANE_MAIL); at != NULL; at = next) {
+  fetch_mail(worker);
+  for (struct orr_link *at = worker->mail; at != NULL; at = next) {
     struct orr_mail *mail = ORR_CONTAINER_OF(at, struct orr_mail, link);
     next = at->next;
     if (mail->type == ORR_MAIL_REQUEST) {

@@ -42,12 +42,14 @@ struct orr_worker {
   uint32_t works_len;
   uint64_t next_serial;
   struct orr_list ready;     // strands
+  struct orr_link *mail, *mail_last; // taken from the inbox, not yet read
   struct orr_link *incoming, *incoming_last; // tasks not yet begun
   struct orr_work *free_works;
   uint32_t io_open;          // operations on the loop that somebody waits for
   // results on their way to the host
   struct orr_link *results_first, *results_last;
   uint32_t results_len;
+  uint32_t flushed_ticks;    // slicer.ticks when they were last handed over
   int64_t now_ms;            // wall, read when work begins and ends
   // opened when first needed
   struct orr_process_channel *processes;
@@ -76,6 +78,8 @@ void orr__task_error(struct orr_work *work, lua_State *L, int status);    // mai
 void orr__task_outcome(struct orr_work *work, enum orr_work_end end);     // ended from outside
 void orr__worker_result(struct orr_worker *worker, struct orr_task *task);
 void orr__worker_flush(struct orr_worker *worker);
+// From the hook of `running`: if mail asks for its end, notes that. The mail stays to be read.
+void orr__worker_look_for_aborts(struct orr_worker *worker, struct orr_work *running);
 
 // Error JSON of the error value on top of L (popped). *retryable: as the error table says, else unchanged.
 void orr__lua_error_json(lua_State *L, struct orr_slice traceback, struct orr_buf *out, bool *retryable);

@@ -111,16 +111,17 @@ void orr__task_begin(struct orr_worker *worker, struct orr_task *task) {
   task->worker_data = work;
   lua_State *L = work->main.thread.L;
   orr__ctx_push(L, work); // stays at index 1
+  orr__strand_push_body(L);
   int nargs;
   if (task->op == ORR_OP_STEP && lua_rawgeti(L, LUA_REGISTRYINDEX, binding->runs_ref) == LUA_TTABLE &&
       lua_rawgeti(L, -1, (lua_Integer)task->step + 1) == LUA_TFUNCTION) {
     lua_remove(L, -2);
     nargs = push_direct(work, L);
   } else {
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     nargs = push_runtime(work, L);
   }
-  orr__work_start(work, nargs);
+  orr__work_start(work, nargs + 1);
 }
 
 // --- results ------------------------------------------------------------------------------------------------------------
@@ -317,10 +318,7 @@ void orr__task_error(struct orr_work *work, lua_State *L, int status) {
     fail(work, "memory", "the Lua state's memory limit was reached", true);
     return;
   }
-  struct orr_buf traceback = ORR_BUF_INIT;
-  orr_lua_traceback(L, &traceback);
-  fail_with(work, L, orr_buf_slice(&traceback));
-  orr_buf_free(&traceback);
+  fail_with(work, L, orr_buf_slice(&work->lua->traceback));
 }
 
 void orr__task_outcome(struct orr_work *work, enum orr_work_end end) {

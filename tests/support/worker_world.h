@@ -28,7 +28,6 @@ struct world {
   struct orr_code *code;
   struct orr_generation *generation;
   struct orr_worker *worker;
-  uint64_t serial;
 };
 
 static struct {
@@ -37,6 +36,7 @@ static struct {
   struct orr_task *results[200000];
   size_t len;
   uint64_t chunks;
+  uint64_t serial; // of the newest task; never reused, so that a failed test does not disturb the next
   void (*sent)(struct orr_event *event); // an event of the worker's, on its thread
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -94,6 +94,7 @@ WORLD void world_open_with(struct world *world, const char *script, const struct
   memset(world, 0, sizeof(*world));
   snprintf(world->root, sizeof(world->root), "/tmp/orrery-test-XXXXXX");
   assert_non_null(mkdtemp(world->root));
+  setenv("WORLD_ROOT", world->root, 1); // no other thread yet
   world_write(world, "pipelines/p.lua", script);
   world->generation = world_load(world);
   world->code = orr_code_new(world->root, NULL);
@@ -132,7 +133,7 @@ WORLD struct orr_def *world_def(struct world *world, const char *name) {
 // A task of pipeline `name`, op STEP, with an empty payload; the caller may change it before world_send.
 WORLD struct orr_task *world_task(struct world *world, const char *name, const char *step) {
   struct orr_task *task = orr_task_new();
-  task->serial = ++world->serial;
+  task->serial = ++host.serial;
   task->op = ORR_OP_STEP;
   task->attempt = 1;
   task->def = orr_def_ref(world_def(world, name));
