@@ -193,8 +193,8 @@ static enum orr_exit start_engine(struct orr_app *app, char *message, size_t siz
   app->host = orr_host_new(&options);
   app->store = NULL;
   for (uint32_t i = 0; i < app->workers_len; i++) {
-    char name[24];
-    snprintf(name, sizeof(name), "worker %u", i + 1);
+    char *name = app->worker_names[i];
+    snprintf(name, sizeof(app->worker_names[i]), "worker %u", i + 1);
     app->workers[i] = new_worker(app, i, name);
     orr_host_add_worker(app->host, orr_worker_inbox(app->workers[i]));
   }

@@ -34,6 +34,7 @@ struct orr_app {
   struct orr_host *host;
   struct orr_worker *workers[ORR_WORKERS_MAX];
   uint32_t workers_len;
+  char worker_names[ORR_WORKERS_MAX][24]; // workers keep the pointer
   struct orr_worker *web; // runs Lua routes
   struct orr_server *server;
   struct orr_watcher *watcher;

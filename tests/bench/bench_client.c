@@ -6,17 +6,20 @@
 //   bench_client sustain PORT PIPELINE BATCH SECONDS     as fast as it takes them; prints runs and seconds, gathered
 //   bench_client submit PORT PIPELINE RUNS BATCH         as batch, without the wait
 //   bench_client idle PORT                               waits until nothing is live
+//   bench_client start PORT COMMAND...                   starts it; prints seconds to the first answer, and its pid
 #include "bench.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <poll.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+extern char **environ;
 static int port;
 
 struct connection {
@@ -164,9 +167,36 @@ static void single(struct connection *c, const char *pipeline, int times) {
   free(request);
 }
 
+static void start(char **command) {
+  pid_t pid;
+  double at = now_s();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+  need(posix_spawn(&pid, command[0], &actions, NULL, command, environ) == 0, "start");
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct timespec pause = {.tv_nsec = 100000};
+  struct connection *c = calloc(1, sizeof(*c));
+  for (;; nanosleep(&pause, NULL)) {
+    need(now_s() - at < 10, "answering within 10 s");
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) == 0) break;
+    close(c->fd);
+  }
+  char request[128];
+  int len = snprintf(request, sizeof(request), "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", port);
+  need(ask(c, request, (size_t)len, NULL, 0) == 200, "healthz");
+  printf("%.9f %d\n", now_s() - at, (int)pid);
+}
+
 int main(int argc, char **argv) {
   need(argc >= 3, "usage, see the head of bench_client.c;");
   port = atoi(argv[2]);
+  if (strcmp(argv[1], "start") == 0) {
+    start(argv + 3);
+    return 0;
+  }
   struct connection *c = malloc(sizeof(*c));
   dial(c);
   if (strcmp(argv[1], "batch") == 0) batch(c, argv[3], atoi(argv[4]), atoi(argv[5]), true);

@@ -10,8 +10,6 @@ for i = 1, #arg, 2 do
   if arg[i] == "--kills" then kills = tonumber(arg[i + 1]) end
   if arg[i] == "--seed" then seed = tonumber(arg[i + 1]) end
 end
-arg = {}
-e2e.only = nil
 math.randomseed(seed)
 
 -- Every body leaves a line in the ledger before it ends. `last` runs only after `first` and every item are recorded, so
