@@ -125,8 +125,10 @@ void orr__wait_close(struct orr_wait *wait) {
 // --- strands --------------------------------------------------------------------------------------------------------
 
 void orr__strand_wake(struct orr_strand *strand) {
+  struct orr_worker *worker = strand->work->lua->worker;
   strand->status = ORR_STRAND_READY;
-  orr_list_push_back(&strand->work->lua->worker->ready, &strand->ready);
+  orr_list_push_back(&worker->ready, &strand->ready);
+  if (worker->in_loop) uv_stop(&worker->loop); // a timer's callback comes before the loop blocks
 }
 
 static int keep_traceback(lua_State *L) { // message handler: the stack of the error still stands

@@ -30,6 +30,7 @@ void orr__worker_result(struct orr_worker *worker, struct orr_task *task) {
   if (worker->results_last != NULL) worker->results_last->next = &task->link;
   else worker->results_first = &task->link;
   worker->results_last = &task->link;
+  if (worker->in_loop) uv_stop(&worker->loop); // do not block on it
   if (++worker->results_len >= ORR_RESULT_CHUNK) orr__worker_flush(worker);
 }
 
@@ -174,16 +175,22 @@ static void use_loop(struct orr_worker *worker) { // from now on the inbox wakes
   uv_poll_start(&worker->inbox_poll, UV_READABLE, on_inbox);
 }
 
+static void turn_loop(struct orr_worker *worker, uv_run_mode mode) {
+  worker->in_loop = true;
+  uv_run(&worker->loop, mode);
+  worker->in_loop = false;
+}
+
 static void park_in_loop(struct orr_worker *worker, int timeout_ms) {
   if (timeout_ms == 0 || !orr_inbox_park(&worker->inbox)) {
-    uv_run(&worker->loop, UV_RUN_NOWAIT);
+    turn_loop(worker, UV_RUN_NOWAIT);
     return;
   }
   if (timeout_ms > 0) {
     uv_update_time(&worker->loop);
     uv_timer_start(&worker->park_timer, on_park_timer, (uint64_t)timeout_ms, 0);
   }
-  uv_run(&worker->loop, UV_RUN_ONCE);
+  turn_loop(worker, UV_RUN_ONCE);
   uv_timer_stop(&worker->park_timer);
   orr_inbox_unpark(&worker->inbox);
 }
@@ -226,7 +233,7 @@ static void run_loop(struct orr_worker *worker) {
       worker->flushed_ticks = worker->slicer.ticks;
       orr__worker_flush(worker);
     }
-    if (worker->io_open > 0) uv_run(&worker->loop, UV_RUN_NOWAIT);
+    if (worker->io_open > 0) turn_loop(worker, UV_RUN_NOWAIT);
     int timeout_ms = -1;
     orr__worker_turn_states(worker, &timeout_ms);
   }

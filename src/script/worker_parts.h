@@ -30,7 +30,7 @@ struct orr_worker {
   uv_loop_t loop;
   uv_poll_t inbox_poll;
   uv_timer_t park_timer;
-  bool loop_open;
+  bool in_loop;              // inside uv_run
   struct orr_slicer slicer;
   struct orr_list states;    // struct orr_lua by `used`, least recently used first
   struct orr_list dying;     // states to be closed when their luv loops are drained

@@ -129,7 +129,7 @@ static void shell_steps_run_parse_and_fail(void **state) {
 static void a_child_is_gone_before_its_aborted_attempt_comes_back(void **state) {
   (void)state;
   struct world world;
-  struct orr_worker_options options = {.spawner = spawner, .children_max = 4};
+  struct orr_worker_options options = {.spawner = spawner, .spawn_channel = 1, .children_max = 4};
   world_open_with(&world,
                   HEAD "o.pipeline 'p' { o.shell 'long' { command = 'echo $$ > pid; sleep 600 & wait' },\n"
                        "  o.step 'seen' { run = function() return o.fs.exists('pid') and #o.fs.read('pid') > 0 end } }\n",
@@ -154,7 +154,7 @@ static void a_child_is_gone_before_its_aborted_attempt_comes_back(void **state) 
 }
 
 int main(void) {
-  if (orr_spawner_start(1, NULL, &spawner) != ORR_OK) return 1;
+  if (orr_spawner_start(2, NULL, &spawner) != ORR_OK) return 1;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_error_in_a_luv_callback_fails_its_own_step),
       cmocka_unit_test(luv_works_as_straight_code_and_its_leaks_are_closed),
