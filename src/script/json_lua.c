@@ -24,7 +24,7 @@ struct place { // one step of the path, for messages only
 struct encoder {
   lua_State *L;
   struct orr_buf *out;
-  size_t len_max;
+  size_t len_max, bytes_max;
   const char *root;
   const void *array_mt;
   struct orr_json_problem *problem;
@@ -82,7 +82,7 @@ static bool refuse(struct encoder *e, const struct place *place, const char *tex
 static bool room(struct encoder *e, const struct place *place) {
   if (e->out->len <= e->len_max) return true;
   char text[96];
-  snprintf(text, sizeof(text), "the value is larger than %zu bytes of JSON", e->len_max);
+  snprintf(text, sizeof(text), "the value is larger than %zu bytes of JSON", e->bytes_max);
   return fail(e, place, "too_large", text);
 }
 
@@ -152,8 +152,9 @@ static bool encode_sequence(struct encoder *e, int index, const struct place *pl
 }
 
 static bool encode_array(struct encoder *e, int index, const struct place *place) {
-  bool done;
-  if (!encode_sequence(e, index, place, &done) || done) return done;
+  bool done = false;
+  if (!encode_sequence(e, index, place, &done)) return false;
+  if (done) return true;
   lua_Integer len = 0, count = 0; // keys out of order, or holes
   for (lua_pushnil(e->L); lua_next(e->L, index) != 0; lua_pop(e->L, 1), count++) {
     if (!lua_isinteger(e->L, -2) || lua_tointeger(e->L, -2) < 1) {
@@ -303,7 +304,7 @@ enum orr_status orr_json_encode(lua_State *L, int index, const char *root, size_
   size_t begin = out->len;
   int top = lua_gettop(L);
   index = lua_absindex(L, index);
-  struct encoder e = {.L = L, .out = out, .root = root, .problem = problem,
+  struct encoder e = {.L = L, .out = out, .root = root, .problem = problem, .bytes_max = bytes_max,
                       .len_max = bytes_max < SIZE_MAX - begin ? begin + bytes_max : SIZE_MAX};
   if (lua_type(L, index) == LUA_TTABLE && lua_checkstack(L, 8)) {
     orr_json_push_array_mt(L);
