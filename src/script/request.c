@@ -155,7 +155,8 @@ void orr__request_begin(struct orr_worker *worker, struct orr_request *request) 
   lua_rawgetp(L, LUA_REGISTRYINDEX, &serve_key);
   lua_xmove(lua->L, L, 1);
   push_request(L, request);
-  orr__work_start(work, 3);
+  work->main.nargs = 3;
+  orr__strand_wake(&work->main);
 }
 
 // --- answers ----------------------------------------------------------------------------------------------------------------

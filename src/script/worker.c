@@ -106,6 +106,8 @@ void orr__worker_look_for_aborts(struct orr_worker *worker, struct orr_work *run
 static void take_mail(struct orr_worker *worker) {
   fetch_mail(worker);
   struct orr_link *next, *first = worker->mail;
+  if (first == NULL) return;
+  orr_slicer_arm(&worker->slicer); // an abort runs __close handlers
   worker->mail = worker->mail_last = NULL;
   for (struct orr_link *at = first; at != NULL; at = next) {
     struct orr_mail *mail = ORR_CONTAINER_OF(at, struct orr_mail, link);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "core/engine.h"
+#include "base/log.h"
 #include "script/loader.h"
 #include "script/worker.h"
 
