@@ -37,8 +37,10 @@ void orr_slicer_enter(struct orr_slicer *slicer, lua_State *L) {
   if (L != NULL) lua_sethook(L, slicer->hook, LUA_MASKCOUNT, TSAN_COUNT);
 }
 bool orr_slicer_due(struct orr_slicer *slicer, lua_State *L) {
-  (void)L;
-  if (slicer->expired != 0) return true;
+  if (slicer->expired != 0) { // struck: back to the usual count
+    lua_sethook(L, slicer->hook, LUA_MASKCOUNT, TSAN_COUNT);
+    return true;
+  }
   uint64_t now_us = orr_clock_mono_us();
   if (now_us - slicer->slice_us < ORR_SLICE_MS * 1000) return false;
   slicer->slice_us = now_us;
@@ -47,7 +49,7 @@ bool orr_slicer_due(struct orr_slicer *slicer, lua_State *L) {
 }
 void orr_slicer_strike(struct orr_slicer *slicer, lua_State *L) {
   slicer->expired = 1;
-  lua_sethook(L, slicer->hook, LUA_MASKCOUNT, TSAN_COUNT);
+  lua_sethook(L, slicer->hook, LUA_MASKCOUNT, 1);
 }
 
 #else
