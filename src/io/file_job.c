@@ -18,6 +18,7 @@ struct orr_file_job {
   char *path, *to;
   struct orr_buf data;
   size_t bytes_max;
+  uint64_t offset;
   bool sync, recursive;
   void (*done)(void *context, struct orr_file_result *result); // NULL: cancelled
   void *context;
@@ -29,6 +30,8 @@ static int operate(struct orr_file_job *job) {
   switch (job->op) {
   case ORR_FILE_READ:
     return orr__file_read(job->path, job->bytes_max, &result->data);
+  case ORR_FILE_READ_AT:
+    return orr__file_read_at(job->path, job->offset, job->bytes_max, &result->data);
   case ORR_FILE_WRITE:
     return orr__file_write(job->path, orr_buf_slice(&job->data), job->sync);
   case ORR_FILE_APPEND:
@@ -87,6 +90,7 @@ struct orr_file_job *orr_file_start(uv_loop_t *loop, const struct orr_file_optio
   job->to = options->to != NULL ? orr_strdup(options->to) : NULL;
   orr_buf_slice_append(&job->data, options->data);
   job->bytes_max = options->bytes_max != 0 ? options->bytes_max : ORR_OUTPUT_BYTES_MAX;
+  job->offset = options->offset;
   job->sync = options->sync;
   job->recursive = options->recursive;
   job->done = done;

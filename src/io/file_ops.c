@@ -56,6 +56,24 @@ int orr__file_read(const char *path, size_t bytes_max, struct orr_buf *data) {
   return error;
 }
 
+int orr__file_read_at(const char *path, uint64_t offset, size_t bytes_max, struct orr_buf *data) {
+  struct stat info;
+  int fd = open_checked(path, O_RDONLY, &info);
+  if (fd < 0) return -fd;
+  int error = 0;
+  orr_buf_reserve(data, bytes_max);
+  while (data->len < bytes_max) {
+    ssize_t n = pread(fd, data->data + data->len, bytes_max - data->len, (off_t)(offset + data->len));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) error = errno;
+    if (n <= 0) break;
+    data->len += (size_t)n;
+  }
+  close(fd);
+  if (error != 0) orr_buf_free(data);
+  return error;
+}
+
 static int write_all(int fd, struct orr_slice data) {
   while (data.len > 0) {
     ssize_t n = write(fd, data.data, data.len);

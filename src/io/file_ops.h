@@ -5,6 +5,8 @@
 #include "io/file_job.h"
 
 int orr__file_read(const char *path, size_t bytes_max, struct orr_buf *data);
+// At most bytes_max bytes from `offset` on; fewer only at the end.
+int orr__file_read_at(const char *path, uint64_t offset, size_t bytes_max, struct orr_buf *data);
 int orr__file_write(const char *path, struct orr_slice data, bool sync);
 int orr__file_append(const char *path, struct orr_slice data, bool sync);
 int orr__file_copy(const char *path, const char *to, bool sync);

@@ -1,29 +1,20 @@
 // SPDX-License-Identifier: MIT
-// libcurl's multi handle on a worker's uv loop: its sockets are uv_poll_t, its one timeout is a
-// uv_timer_t. Invariant: `done` runs only outside libcurl's own callbacks, so it may start and
-// cancel requests. Thread: the loop's. Must not know what a request holds (http_request.c).
+// The HTTP client: starts requests in the pool of connections that suits them, and tells their
+// owners what becomes of them. Invariant: `done` and `notice` run only outside libcurl's callbacks
+// and outside the calls of an owner, so they may start and cancel requests. Thread: the loop's.
 #include "base/check.h"
 #include "io/http_curl.h"
 
 #include <stdlib.h>
 
-#define IDLE_CONNECTIONS_MAX 32L
-#define CONNECTIONS_MAX 256L // further requests wait inside libcurl; their time runs
-
 struct orr_http_client {
   uv_loop_t *loop;
-  uv_timer_t timer;             // libcurl's timeout
-  uv_timer_t soon;              // delivers what ended inside a start
+  uv_timer_t soon;              // delivers what did not end in a turn of libcurl's
   const struct orr__curl *curl; // NULL until the first request
-  CURLM *multi;
+  struct orr__http_pool pools[ORR__POOLS];
   struct orr_list open, finished; // struct orr_http_request
+  struct orr_list noticed;        // the same, by another node
   int closing;
-};
-
-struct watch { // one socket of libcurl
-  uv_poll_t poll;
-  struct orr_http_client *client;
-  curl_socket_t fd;
 };
 
 static void deliver(struct orr_http_client *client);
@@ -31,104 +22,46 @@ static struct orr_http_request *request_of(struct orr_list *node) {
   return ORR_CONTAINER_OF(node, struct orr_http_request, node);
 }
 
-// --- libcurl's sockets and timeout ---------------------------------------------------------------
-
-// Moves what libcurl has finished to the finished list.
-static void collect(struct orr_http_client *client) {
-  CURLMsg *message;
-  int left;
-  while ((message = client->curl->multi_info_read(client->multi, &left)) != NULL) {
-    if (message->msg != CURLMSG_DONE) continue;
-    void *private = NULL;
-    CURLcode code = message->data.result; // before the handle is removed, which frees the message
-    client->curl->easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
-    struct orr_http_request *request = private;
-    orr__http_conclude(request, code);
-    client->curl->multi_remove_handle(client->multi, request->easy);
-    request->in_multi = false;
-    orr_list_remove(&request->node);
-    orr_list_push_back(&client->finished, &request->node);
-  }
-}
-
-static void act(struct orr_http_client *client, curl_socket_t fd, int flags) {
-  int running;
-  client->curl->multi_socket_action(client->multi, fd, flags, &running);
-  collect(client);
-  deliver(client);
-}
-
-static void socket_ready(uv_poll_t *poll, int status, int events) {
-  struct watch *watch = poll->data;
-  int flags = status < 0 ? CURL_CSELECT_ERR : 0;
-  if (events & UV_READABLE) flags |= CURL_CSELECT_IN;
-  if (events & UV_WRITABLE) flags |= CURL_CSELECT_OUT;
-  act(watch->client, watch->fd, flags);
-}
-
-static void watch_closed(uv_handle_t *handle) { free(handle->data); }
-
-static struct watch *watch_new(struct orr_http_client *client, curl_socket_t fd) {
-  struct watch *watch = orr_alloc(sizeof *watch);
-  watch->client = client;
-  watch->fd = fd;
-  watch->poll.data = watch;
-  if (uv_poll_init_socket(client->loop, &watch->poll, fd) == 0) return watch;
-  free(watch);
-  return NULL;
-}
-
-static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *context,
-                          void *socket_context) {
-  (void)easy;
-  struct orr_http_client *client = context;
-  struct watch *watch = socket_context;
-  if (what == CURL_POLL_REMOVE) {
-    if (watch == NULL) return 0;
-    client->curl->multi_assign(client->multi, fd, NULL);
-    uv_poll_stop(&watch->poll); // libcurl closes the descriptor right after this
-    uv_close((uv_handle_t *)&watch->poll, watch_closed);
-    return 0;
-  }
-  if (watch == NULL) {
-    watch = watch_new(client, fd);
-    if (watch == NULL) return -1;
-    client->curl->multi_assign(client->multi, fd, watch);
-  }
-  int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-  return uv_poll_start(&watch->poll, events, socket_ready) == 0 ? 0 : -1;
-}
-
-static void timeout_fired(uv_timer_t *timer) { act(timer->data, CURL_SOCKET_TIMEOUT, 0); }
-
-static int timeout_changed(CURLM *multi, long timeout_ms, void *context) {
-  (void)multi;
-  struct orr_http_client *client = context;
-  if (timeout_ms < 0) {
-    uv_timer_stop(&client->timer);
-    return 0;
-  }
-  uv_update_time(client->loop);
-  uv_timer_start(&client->timer, timeout_fired, (uint64_t)timeout_ms, 0);
-  return 0;
-}
-
 // --- requests ------------------------------------------------------------------------------------
 
+static void request_leave(struct orr_http_request *request) {
+  if (request->in_multi) request->curl->multi_remove_handle(request->pool->multi, request->easy);
+  request->in_multi = false;
+}
+
 static void request_free(struct orr_http_request *request) {
-  if (request->in_multi)
-    request->client->curl->multi_remove_handle(request->client->multi, request->easy);
+  request_leave(request);
   if (request->easy != NULL) request->curl->easy_cleanup(request->easy);
   if (request->headers != NULL) request->curl->slist_free_all(request->headers);
+  orr_http_jar_unref(request->jar);
   free(request->result.url);
   orr_buf_free(&request->result.headers);
   orr_buf_free(&request->result.body);
+  orr_buf_free(&request->up);
   orr_list_remove(&request->node);
+  orr_list_remove(&request->noticed);
   free(request);
+}
+
+static void request_finish(struct orr_http_request *request) { // its result is known
+  struct orr_http_client *client = request->client;
+  request_leave(request);
+  orr_list_remove(&request->node);
+  orr_list_push_back(&client->finished, &request->node);
+}
+
+static void ended(void *private, CURLcode code) {
+  struct orr_http_request *request = private;
+  orr__http_conclude(request, code);
+  request_finish(request);
 }
 
 static void deliver(struct orr_http_client *client) {
   struct orr_list *node;
+  while ((node = orr_list_pop_front(&client->noticed)) != NULL) {
+    struct orr_http_request *request = ORR_CONTAINER_OF(node, struct orr_http_request, noticed);
+    if (request->notice != NULL) request->notice(request->context);
+  }
   while ((node = orr_list_pop_front(&client->finished)) != NULL) {
     struct orr_http_request *request = request_of(node);
     request->done_running = true;
@@ -139,24 +72,30 @@ static void deliver(struct orr_http_client *client) {
 
 static void soon_fired(uv_timer_t *timer) { deliver(timer->data); }
 
-static bool client_connect(struct orr_http_client *client, struct orr_http_request *request) {
-  if (client->multi == NULL) {
-    const char *message;
-    client->curl = orr__curl_load(&message);
-    if (client->curl == NULL) {
-      orr__http_fail(request, ORR_ERR_UNAVAILABLE, "libcurl", message);
-      return false;
-    }
-    client->multi = client->curl->multi_init();
-    orr_assert(client->multi != NULL);
-    client->curl->multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, socket_changed);
-    client->curl->multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
-    client->curl->multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, timeout_changed);
-    client->curl->multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
-    client->curl->multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS_MAX);
-    client->curl->multi_setopt(client->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, CONNECTIONS_MAX);
+void orr__http_notice(struct orr_http_request *request) {
+  struct orr_http_client *client = request->client;
+  if (request->notice == NULL || orr_list_linked(&request->noticed)) return;
+  orr_list_push_back(&client->noticed, &request->noticed);
+  if (!uv_is_active((uv_handle_t *)&client->soon)) uv_timer_start(&client->soon, soon_fired, 0, 0);
+}
+
+void orr_http_watch(struct orr_http_request *request, void (*notice)(void *context)) {
+  request->notice = notice;
+}
+
+static bool pool_enter(struct orr_http_client *client, struct orr_http_request *request,
+                       const struct orr_http_options *options) {
+  const char *message;
+  if (client->curl == NULL) client->curl = orr__curl_load(&message);
+  if (client->curl == NULL) {
+    orr__http_fail(request, ORR_ERR_UNAVAILABLE, "libcurl", message);
+    return false;
   }
   request->curl = client->curl;
+  bool streams = options->stream || options->upload;
+  int kind = (options->guard ? ORR__POOL_GUARDED : 0) | (streams ? ORR__POOL_STREAMS : 0);
+  request->pool = &client->pools[kind];
+  orr__http_pool_open(request->pool, client->curl, !streams);
   return true;
 }
 
@@ -167,11 +106,13 @@ struct orr_http_request *orr_http_start(struct orr_http_client *client,
   orr_assert(done != NULL && client->closing == 0);
   struct orr_http_request *request = orr_alloc(sizeof *request);
   orr_list_init(&request->node);
+  orr_list_init(&request->noticed);
   request->client = client;
   request->done = done;
   request->context = context;
-  if (client_connect(client, request) && orr__http_prepare(request, options) == ORR_OK) {
-    request->in_multi = client->curl->multi_add_handle(client->multi, request->easy) == CURLM_OK;
+  if (pool_enter(client, request, options) && orr__http_prepare(request, options) == ORR_OK) {
+    CURLMcode code = client->curl->multi_add_handle(request->pool->multi, request->easy);
+    request->in_multi = code == CURLM_OK;
     if (!request->in_multi)
       orr__http_fail(request, ORR_ERR_IO, "io", "libcurl refused the request");
   }
@@ -195,33 +136,38 @@ struct orr_http_client *orr_http_client_new(uv_loop_t *loop) {
   client->loop = loop;
   orr_list_init(&client->open);
   orr_list_init(&client->finished);
-  int error = uv_timer_init(loop, &client->timer);
-  if (error == 0) error = uv_timer_init(loop, &client->soon);
+  orr_list_init(&client->noticed);
+  for (int i = 0; i < ORR__POOLS; i++) {
+    orr__http_pool_init(&client->pools[i], loop);
+    client->pools[i].client = client;
+    client->pools[i].ended = ended;
+    client->pools[i].turned = deliver;
+  }
+  int error = uv_timer_init(loop, &client->soon);
   orr_assert(error == 0);
-  client->timer.data = client->soon.data = client;
+  client->soon.data = client;
   return client;
 }
 
-static void timer_closed(uv_handle_t *handle) {
-  struct orr_http_client *client = handle->data;
+static void handle_closed(struct orr_http_client *client) {
   if (--client->closing == 0) free(client);
+}
+static void soon_closed(uv_handle_t *handle) { handle_closed(handle->data); }
+static void pool_closed(uv_handle_t *handle) {
+  handle_closed(((struct orr__http_pool *)handle->data)->client);
 }
 
 void orr_http_client_free(struct orr_http_client *client) {
   if (client == NULL) return;
-  client->closing = 2; // from here on no start
+  client->closing = ORR__POOLS + 1; // from here on no start
   while (!orr_list_empty(&client->open)) {
     struct orr_http_request *request = request_of(client->open.next);
-    client->curl->multi_remove_handle(client->multi, request->easy);
-    request->in_multi = false;
     orr_buf_free(&request->result.body);
     orr__http_fail(request, ORR_ERR_CANCELLED, "cancelled", "the HTTP client is closing");
-    orr_list_remove(&request->node);
-    orr_list_push_back(&client->finished, &request->node);
+    request_finish(request);
   }
+  while (orr_list_pop_front(&client->noticed) != NULL) {}
   deliver(client);
-  if (client->multi != NULL)
-    client->curl->multi_cleanup(client->multi); // takes its sockets off the loop
-  uv_close((uv_handle_t *)&client->timer, timer_closed);
-  uv_close((uv_handle_t *)&client->soon, timer_closed);
+  for (int i = 0; i < ORR__POOLS; i++) orr__http_pool_close(&client->pools[i], pool_closed);
+  uv_close((uv_handle_t *)&client->soon, soon_closed);
 }

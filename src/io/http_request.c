@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
-// One HTTP request: its options checked and turned into a libcurl handle, its answer gathered
-// within bounds, its outcome named. Invariant: nothing from the environment (proxy, netrc, cookies)
+// One HTTP request: its options checked and turned into a libcurl handle, its outcome named. Invariant: nothing from the environment (proxy, netrc, cookies)
 // and no scheme but http and https gets in, on redirects neither. A method other than GET, HEAD and
 // POST is kept over every redirect. Thread: the client's loop. Must not know the multi handle.
 #include "base/limits.h"
 #include "io/http_curl.h"
+#include "io/http_guard.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #define REDIRECTS_MAX 10u
-#define HEADERS_BYTES_MAX (256u * 1024u)
 #define TIMEOUT_MS_DEFAULT 30000u
 #define CONNECT_TIMEOUT_MS_DEFAULT 10000u
 #define METHOD_BYTES_MAX 32u
+#define STREAM_IDLE_MS_DEFAULT 60000u
 
 void orr__http_fail(struct orr_http_request *request, enum orr_status status, const char *code,
                     const char *message) {
@@ -24,46 +25,7 @@ void orr__http_fail(struct orr_http_request *request, enum orr_status status, co
   snprintf(request->result.message, sizeof request->result.message, "%s", message);
 }
 
-// --- the answer ----------------------------------------------------------------------------------
-
-static size_t body_take(char *data, size_t one, size_t len, void *context) {
-  struct orr_http_request *request = context;
-  (void)one; // always 1
-  if (len > request->body_bytes_max - request->result.body.len) {
-    request->over_bound = true;
-    return CURL_WRITEFUNC_ERROR;
-  }
-  orr_buf_append(&request->result.body, data, len);
-  return len;
-}
-
-// A status line begins another answer (after a redirect or a 100): its headers replace the earlier
-// ones.
-static size_t header_take(char *data, size_t one, size_t len, void *context) {
-  struct orr_http_request *request = context;
-  struct orr_buf *headers = &request->result.headers;
-  (void)one;
-  if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) {
-    orr_buf_clear(headers);
-    return len;
-  }
-  const char *colon = memchr(data, ':', len);
-  if (colon == NULL) return len; // the empty line at the end
-  if (headers->len + len > HEADERS_BYTES_MAX) {
-    request->over_bound = true;
-    return CURL_WRITEFUNC_ERROR;
-  }
-  const char *value = colon + 1, *end = data + len;
-  while (value < end && (*value == ' ' || *value == '\t')) value++;
-  while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t'))
-    end--;
-  for (const char *at = data; at < colon; at++)
-    orr_buf_u8(headers, (uint8_t)tolower((unsigned char)*at));
-  orr_buf_text(headers, ": ");
-  orr_buf_append(headers, value, (size_t)(end - value));
-  orr_buf_u8(headers, '\n');
-  return len;
-}
+// --- the outcome ---------------------------------------------------------------------------------
 
 static const struct outcome {
   CURLcode curl;
@@ -83,27 +45,63 @@ static const struct outcome {
     {CURLE_SSL_CERTPROBLEM, ORR_ERR_IO, "tls"},
     {CURLE_SSL_CIPHER, ORR_ERR_IO, "tls"},
     {CURLE_SSL_CACERT_BADFILE, ORR_ERR_IO, "tls"},
+    {CURLE_COULDNT_RESOLVE_PROXY, ORR_ERR_IO, "proxy"},
+    {CURLE_PROXY, ORR_ERR_IO, "proxy"},
+    {CURLE_SEND_FAIL_REWIND, ORR_ERR_INVALID, "rewind"},
 };
+
+// What libcurl's code does not tell by itself. Returns false if there is no more to say.
+static bool fail_specially(struct orr_http_request *request, CURLcode code) {
+  char message[128];
+  long tunnel = 0;
+  request->curl->easy_getinfo(request->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+  if (request->over_bound || code == CURLE_FILESIZE_EXCEEDED) {
+    snprintf(message, sizeof message, "the answer is larger than %llu bytes",
+             (unsigned long long)request->body_bytes_max);
+    orr__http_fail(request, ORR_ERR_LIMIT, "too_large", message);
+  } else if (request->guarded && code == CURLE_COULDNT_CONNECT) {
+    char *url = NULL;
+    request->curl->easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url);
+    snprintf(message, sizeof message, "%.80s leads to an address that is not public",
+             url != NULL ? url : "the URL");
+    orr__http_fail(request, ORR_ERR_INVALID, "guarded", message);
+  } else if (code != CURLE_OPERATION_TIMEDOUT && tunnel >= 300) {
+    snprintf(message, sizeof message, "the proxy refused the tunnel with status %ld", tunnel);
+    orr__http_fail(request, ORR_ERR_IO, "proxy", message);
+  } else if (code == CURLE_SEND_FAIL_REWIND) {
+    orr__http_fail(request, ORR_ERR_INVALID, "rewind",
+                   "a redirect or a retry wants the body again, and a streamed body is gone");
+  } else {
+    return false;
+  }
+  return true;
+}
+
+static int version_number(long version) {
+  switch (version) {
+  case CURL_HTTP_VERSION_1_0: return 10;
+  case CURL_HTTP_VERSION_1_1: return 11;
+  case CURL_HTTP_VERSION_2_0: return 20;
+  default: return 0;
+  }
+}
 
 void orr__http_conclude(struct orr_http_request *request, CURLcode code) {
   const struct orr__curl *curl = request->curl;
   struct orr_http_result *result = &request->result;
   char *url = NULL;
   curl_off_t total_us = 0;
+  long version = 0;
   curl->easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &result->http_status);
+  curl->easy_getinfo(request->easy, CURLINFO_HTTP_VERSION, &version);
+  result->http_version = version_number(version);
   if (curl->easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != NULL) {
     result->url = orr_strdup(url);
   }
   curl->easy_getinfo(request->easy, CURLINFO_TOTAL_TIME_T, &total_us);
   result->seconds = (double)total_us / 1e6;
-  if (code == CURLE_OK) return;
-  if (request->over_bound) code = CURLE_FILESIZE_EXCEEDED;
+  if (code == CURLE_OK || fail_specially(request, code)) return;
   const char *message = request->error[0] != '\0' ? request->error : curl->easy_strerror(code);
-  char bound[96];
-  if (code == CURLE_FILESIZE_EXCEEDED) {
-    snprintf(bound, sizeof bound, "the answer is larger than %zu bytes", request->body_bytes_max);
-    message = bound;
-  }
   struct outcome outcome = {code, ORR_ERR_IO, "io"};
   for (size_t i = 0; i < sizeof outcomes / sizeof outcomes[0]; i++) {
     if (outcomes[i].curl == code) outcome = outcomes[i];
@@ -141,6 +139,33 @@ static bool url_valid(const char *url) {
   return true;
 }
 
+static bool proxy_valid(const char *proxy) {
+  static const char *const schemes[] = {"http://", "https://", "socks5://", "socks5h://"};
+  for (const char *at = proxy; *at != '\0'; at++) {
+    if ((unsigned char)*at <= ' ' || *at == 0x7f) return false;
+  }
+  for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+    size_t len = strlen(schemes[i]);
+    if (strncasecmp(proxy, schemes[i], len) == 0 && proxy[len] != '\0') return true;
+  }
+  return false;
+}
+
+static enum orr_status proxy_check(struct orr_http_request *request,
+                                   const struct orr_http_options *options) {
+  if (options->proxy == NULL) return ORR_OK;
+  if (options->guard) {
+    orr__http_fail(request, ORR_ERR_INVALID, "guarded",
+                   "guard and proxy don't go together: the proxy picks the address, unseen");
+  } else if (!proxy_valid(options->proxy)) {
+    orr__http_fail(request, ORR_ERR_INVALID, "proxy",
+                   "the proxy must be http://, https://, socks5:// or socks5h:// and a host");
+  } else {
+    return ORR_OK;
+  }
+  return ORR_ERR_INVALID;
+}
+
 static enum orr_status options_check(struct orr_http_request *request,
                                      const struct orr_http_options *options) {
   if (!url_valid(options->url)) {
@@ -163,7 +188,7 @@ static enum orr_status options_check(struct orr_http_request *request,
     orr__http_fail(request, ORR_ERR_INVALID, "invalid_header", message);
     return ORR_ERR_INVALID;
   }
-  return ORR_OK;
+  return proxy_check(request, options);
 }
 
 // --- the handle ----------------------------------------------------------------------------------
@@ -218,7 +243,12 @@ struct setter { // remembers the first refusal
 static void set_method(struct setter *setter, const struct orr_http_options *options) {
   const char *method = options->method != NULL ? options->method : "GET";
   bool posts = strcmp(method, "POST") == 0;
-  if (options->has_body || posts) {
+  if (options->upload) {
+    SET(setter, CURLOPT_UPLOAD, 1L);
+    SET(setter, CURLOPT_INFILESIZE_LARGE, (curl_off_t)options->upload_bytes);
+    SET(setter, CURLOPT_CUSTOMREQUEST, method);
+    SET(setter, CURLOPT_FRESH_CONNECT, 1L); // on a dead connection the body could not be sent again
+  } else if (options->has_body || posts) {
     SET(setter, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->body.len);
     SET(setter, CURLOPT_COPYPOSTFIELDS,
         options->body.len > 0 ? (const char *)options->body.data : "");
@@ -231,22 +261,82 @@ static void set_method(struct setter *setter, const struct orr_http_options *opt
   }
 }
 
-static void set_bounds(struct setter *setter, struct orr_http_request *request,
-                       const struct orr_http_options *options) {
-  uint64_t timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
+static void set_times(struct setter *setter, const struct orr_http_options *options) {
+  bool flows = options->stream || options->upload;
+  uint64_t timeout_ms = options->timeout_ms, idle_ms = options->idle_timeout_ms;
   uint64_t connect_ms =
       options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS_DEFAULT;
+  if (timeout_ms == 0 && !flows) timeout_ms = TIMEOUT_MS_DEFAULT;
+  if (idle_ms == 0 && flows) idle_ms = STREAM_IDLE_MS_DEFAULT;
   if (timeout_ms > INT32_MAX) timeout_ms = INT32_MAX; // libcurl's own bound
-  if (connect_ms > timeout_ms) connect_ms = timeout_ms;
-  uint32_t redirects =
-      options->redirects_max < REDIRECTS_MAX ? options->redirects_max : REDIRECTS_MAX;
+  if (timeout_ms != 0 && connect_ms > timeout_ms) connect_ms = timeout_ms;
+  if (connect_ms > INT32_MAX) connect_ms = INT32_MAX;
+  if (idle_ms > INT32_MAX) idle_ms = INT32_MAX;
   SET(setter, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
   SET(setter, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+  SET(setter, CURLOPT_LOW_SPEED_TIME, (long)((idle_ms + 999) / 1000));
+  SET(setter, CURLOPT_LOW_SPEED_LIMIT,
+      options->bytes_per_s_min != 0 ? (long)options->bytes_per_s_min : 1L);
+}
+
+static void set_bounds(struct setter *setter, struct orr_http_request *request,
+                       const struct orr_http_options *options) {
+  uint32_t redirects =
+      options->redirects_max < REDIRECTS_MAX ? options->redirects_max : REDIRECTS_MAX;
   bool head = options->method != NULL &&
               strcmp(options->method, "HEAD") == 0; // announces a body, sends none
-  if (!head) SET(setter, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->body_bytes_max);
+  if (!head && request->body_bytes_max <= INT64_MAX)
+    SET(setter, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->body_bytes_max);
+  request->follows = redirects > 0;
   SET(setter, CURLOPT_FOLLOWLOCATION, redirects > 0 ? 1L : 0L);
   SET(setter, CURLOPT_MAXREDIRS, (long)redirects);
+}
+
+static void set_version(struct setter *setter, const struct orr_http_options *options) {
+  long version = CURL_HTTP_VERSION_NONE;
+  switch (options->version) {
+  case ORR_HTTP_VERSION_ANY:
+    version = options->stream || options->upload ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
+    break;
+  case ORR_HTTP_VERSION_1_1: version = CURL_HTTP_VERSION_1_1; break;
+  case ORR_HTTP_VERSION_2: version = CURL_HTTP_VERSION_2TLS; break;
+  case ORR_HTTP_VERSION_2_PRIOR: version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE; break;
+  }
+  SET(setter, CURLOPT_HTTP_VERSION, version);
+}
+
+// Opens the socket of one address of one hop, as libcurl itself would, if it may be reached.
+static curl_socket_t guarded_open(void *context, curlsocktype purpose,
+                                  struct curl_sockaddr *address) {
+  struct orr_http_request *request = context;
+  (void)purpose;
+  if (!orr_address_is_public(&address->addr)) {
+    request->guarded = true;
+    return CURL_SOCKET_BAD; // it tries the next address
+  }
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void set_peer(struct setter *setter, struct orr_http_request *request,
+                     const struct orr_http_options *options) {
+  SET(setter, CURLOPT_PROXY, options->proxy != NULL ? options->proxy : "");
+  SET(setter, CURLOPT_NOPROXY, ""); // nor this from the environment
+  SET(setter, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  if (options->ca_file != NULL) {
+    SET(setter, CURLOPT_CAINFO, options->ca_file);
+    SET(setter, CURLOPT_CAPATH, NULL);
+  }
+  request->guard = options->guard;
+  if (options->guard) {
+    SET(setter, CURLOPT_OPENSOCKETFUNCTION, guarded_open);
+    SET(setter, CURLOPT_OPENSOCKETDATA, request);
+  }
+  if (options->jar != NULL) {
+    CURLSH *share = orr__http_jar_take(options->jar);
+    request->jar = options->jar;
+    SET(setter, CURLOPT_SHARE, share);
+    SET(setter, CURLOPT_COOKIEFILE, ""); // the engine without a file
+  }
 }
 
 static void set_world(struct setter *setter) {
@@ -254,8 +344,6 @@ static void set_world(struct setter *setter) {
   SET(setter, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   SET(setter, CURLOPT_NOSIGNAL, 1L);
   SET(setter, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-  SET(setter, CURLOPT_PROXY, "");
-  SET(setter, CURLOPT_ACCEPT_ENCODING, "");
   SET(setter, CURLOPT_USERAGENT, "orrery");
   SET(setter, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   SET(setter, CURLOPT_QUICK_EXIT, 1L); // a cancel doesn't wait for the resolver's thread
@@ -265,16 +353,24 @@ static void set_callbacks(struct setter *setter, struct orr_http_request *reques
   SET(setter, CURLOPT_HTTPHEADER, request->headers);
   SET(setter, CURLOPT_ERRORBUFFER, request->error);
   SET(setter, CURLOPT_PRIVATE, request);
-  SET(setter, CURLOPT_WRITEFUNCTION, body_take);
+  SET(setter, CURLOPT_WRITEFUNCTION, orr__http_body_take);
   SET(setter, CURLOPT_WRITEDATA, request);
-  SET(setter, CURLOPT_HEADERFUNCTION, header_take);
+  SET(setter, CURLOPT_HEADERFUNCTION, orr__http_header_take);
   SET(setter, CURLOPT_HEADERDATA, request);
+  // What is unpacked can't be bounded piece by piece, so a stream comes as it is.
+  if (!request->streams) SET(setter, CURLOPT_ACCEPT_ENCODING, "");
+  if (!request->uploads) return;
+  SET(setter, CURLOPT_READFUNCTION, orr__http_body_give);
+  SET(setter, CURLOPT_READDATA, request);
 }
 
 enum orr_status orr__http_prepare(struct orr_http_request *request,
                                   const struct orr_http_options *options) {
-  request->body_bytes_max =
-      options->body_bytes_max != 0 ? options->body_bytes_max : ORR_OUTPUT_BYTES_MAX;
+  request->streams = options->stream;
+  request->uploads = options->upload;
+  request->body_bytes_max = options->body_bytes_max;
+  if (request->body_bytes_max == 0)
+    request->body_bytes_max = options->stream ? UINT64_MAX : ORR_OUTPUT_BYTES_MAX;
   enum orr_status status = options_check(request, options);
   if (status != ORR_OK) return status;
   struct setter setter = {request->curl, request->curl->easy_init(), CURLE_OK};
@@ -287,6 +383,9 @@ enum orr_status orr__http_prepare(struct orr_http_request *request,
   SET(&setter, CURLOPT_URL, options->url);
   set_method(&setter, options);
   set_bounds(&setter, request, options);
+  set_times(&setter, options);
+  set_version(&setter, options);
+  set_peer(&setter, request, options);
   set_callbacks(&setter, request);
   if (setter.code == CURLE_OK) return ORR_OK;
   orr__http_conclude(request, setter.code);

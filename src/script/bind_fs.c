@@ -101,6 +101,7 @@ static int fs_results(lua_State *L, int status, lua_KContext context) {
   } else {
     switch (fs->op) {
     case ORR_FILE_READ:
+    case ORR_FILE_READ_AT:
     case ORR_FILE_TEMP_DIR:
       lua_pushlstring(L, result->data.len > 0 ? (const char *)result->data.data : "", result->data.len);
       break;
@@ -121,9 +122,9 @@ static int fs_results(lua_State *L, int status, lua_KContext context) {
   return count;
 }
 
-// run(op, path, to or data, flag): paths are absolute by now
+// run(op, path, to or data, flag, offset, bytes max): paths are absolute by now
 static int run(lua_State *L) {
-  static const char *const ops[] = {"read", "write", "append", "stat", "list", "mkdir", "remove", "rename", "copy",
+  static const char *const ops[] = {"read", "read_at", "write", "append", "stat", "list", "mkdir", "remove", "rename", "copy",
                                     "temp_dir", NULL};
   enum orr_file_op op = (enum orr_file_op)luaL_checkoption(L, 1, NULL, ops);
   size_t len = 0;
@@ -131,6 +132,13 @@ static int run(lua_State *L) {
   bool flag = lua_toboolean(L, 4) != 0;
   struct orr_file_options options = {.op = op, .path = path, .bytes_max = ORR_OUTPUT_BYTES_MAX * 4,
                                      .sync = flag, .recursive = flag};
+  if (op == ORR_FILE_READ_AT) {
+    lua_Integer offset = luaL_checkinteger(L, 5), bytes = luaL_checkinteger(L, 6);
+    luaL_argcheck(L, offset >= 0, 5, "not negative");
+    luaL_argcheck(L, bytes > 0 && bytes <= (lua_Integer)ORR_MIB, 6, "1 to 1 MiB");
+    options.offset = (uint64_t)offset;
+    options.bytes_max = (size_t)bytes;
+  }
   if (op == ORR_FILE_WRITE || op == ORR_FILE_APPEND) options.data = orr_slice_of(more, len);
   else options.to = more;
   luaL_argcheck(L, (op != ORR_FILE_RENAME && op != ORR_FILE_COPY) || more != NULL, 3, "path expected");
