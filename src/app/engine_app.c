@@ -158,6 +158,7 @@ static enum orr_exit open_data(struct orr_app *app, char *message, size_t size) 
     snprintf(message, size, "cannot start the helper for child processes: %s", orr_status_text(status));
     return status == ORR_ERR_BUSY ? ORR_EXIT_CONFLICT : ORR_EXIT_FAILURE;
   }
+  signal(SIGXFSZ, SIG_IGN); // after the helper, whose children keep the default: a full file is an error of ours to tell
   app->spawner_pid = orr_spawner_pid(app->spawner);
   if (pthread_create(&app->sentinel, NULL, watch_spawner, app) != 0) app->spawner_pid = 0;
   struct orr_store_options options = {.path = app->store_path, .durability = app->options.durability};

@@ -16,7 +16,7 @@
 struct orr_inbox {
   _Atomic(struct orr_link *) lanes[ORR_INBOX_LANES]; // newest first
   _Atomic uint32_t parked; // futex word: 0 awake, 1 parked
-  int event_fd;            // -1 until orr_inbox_use_fd
+  _Atomic int event_fd;    // -1 until orr_inbox_use_fd, which the consumer may call late
 };
 
 void orr_inbox_init(struct orr_inbox *inbox);
