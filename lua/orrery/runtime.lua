@@ -3,6 +3,7 @@
 -- step without `when` and `cache` is called by the worker itself and never comes through here. Errors pass through
 -- untouched, so that a traceback shows the user's frames.
 local ctx_module = require "orrery.ctx"
+local describe = require "orrery.describe"
 local json = require "orrery.c.json"
 local kinds = {
   lua = require "orrery.kinds.lua", map = require "orrery.kinds.map", shell = require "orrery.kinds.shell",
@@ -36,11 +37,16 @@ end
 ---@param names string[]  of its steps, in the order of the definition
 ---@return table pipeline
 ---@return table steps
+---@param meta string  what was validated, as orrery.describe tells it
 ---@return table runs  functions that need nothing of this module, or false
-function M.bind(script, name, names)
+function M.bind(script, name, names, meta)
   load_script(script)
   local pipeline = registry.pipelines[name]
   if not pipeline then error(('script %s no longer declares pipeline "%s"'):format(script, name), 0) end
+  if meta ~= "" and describe.meta(pipeline) ~= meta then
+    error(('script %s declares pipeline "%s" differently here than when it was checked: a declaration must not depend on '
+      .. 'anything that changes (tables walked by pairs, addresses, counters kept between loads)'):format(script, name), 0)
+  end
   local steps, runs = {}, {}
   for i, step_name in ipairs(names) do
     local step = pipeline.by_name[step_name]

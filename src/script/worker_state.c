@@ -90,6 +90,8 @@ static void on_any_closed(uv_handle_t *handle) { (void)handle; }
 void orr__worker_close_states(struct orr_worker *worker) {
   if (worker->processes != NULL && worker->works_len == 0) orr_process_channel_close(worker->processes);
   if (worker->http != NULL) orr_http_client_free(worker->http);
+  orr__redis_set_free(worker->redis);
+  worker->redis = NULL;
   orr_store_reader_close(worker->reader);
   orr_runlog_reader_close(worker->log_reader);
   if (worker->works_len > 0) return; // a child would not die: the process is about to end, leave it all to that
@@ -112,7 +114,7 @@ void orr__worker_close_states(struct orr_worker *worker) {
 
 // --- bindings -----------------------------------------------------------------------------------------------------------
 
-// On the main thread: runtime.bind(script, name) -> P, list of S, list of functions or false.
+// On the main thread: runtime.bind(script, name, step names, meta) -> P, list of S, list of functions or false.
 static void bind_functions(struct orr_binding *binding) {
   struct orr_lua *lua = binding->lua;
   lua_State *L = lua->L;
@@ -127,7 +129,8 @@ static void bind_functions(struct orr_binding *binding) {
       lua_pushstring(L, binding->def->steps[i].name);
       lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    good = orr_lua_call(lua, 3, 3) == LUA_OK;
+    lua_pushlstring(L, (const char *)binding->def->meta.data, binding->def->meta.len);
+    good = orr_lua_call(lua, 4, 3) == LUA_OK;
   }
   if (good) {
     binding->runs_ref = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -270,6 +270,15 @@ o.pipeline "t" { o.step "s" { run = function(ctx) o.fs.write("s", "") ctx.sleep(
   e2e.remove(project)
 end)
 
+test("a declaration that differs from load to load fails its run and says why", function()
+  local project = e2e.project { ["nd.lua"] = 'local o = require "orrery"\n'
+    .. 'o.pipeline "nd" { description = tostring({}), o.step "a" { run = function() return 1 end } }\n' }
+  local run = e2e.orrery({ "run", project .. "/nd.lua" })
+  equal(run.code, 5, run.err)
+  contains(run.err, "declares pipeline \"nd\" differently")
+  e2e.remove(project)
+end)
+
 test("the package report counts what dpkg-query counts", function()
   local project = e2e.temp()
   os.execute("cp -r scripts/. " .. project)
