@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char *join(const char *folder, const char *name) {
@@ -268,7 +269,26 @@ enum orr_exit orr_app_start(struct orr_app *app, const struct orr_app_options *o
 
 // --- stop -----------------------------------------------------------------------------------------------------
 
+// Code that nothing can interrupt (a pathological pattern) must not hold the process: everything acknowledged is on
+// disk, so it ends here, and the next start takes up what was in flight.
+static void *end_stuck_stop(void *context) {
+  (void)context;
+  struct timespec wait = {.tv_sec = ORR_STOP_ALL_MS / 1000 - 1};
+  while (nanosleep(&wait, &wait) != 0) continue;
+  orr_log(ORR_LOG_WARN, "stop", "a step could not be interrupted; it runs again at the next start");
+  _exit(ORR_EXIT_OK);
+}
+static void watch_stop(void) {
+  pthread_t thread;
+  pthread_attr_t detached;
+  pthread_attr_init(&detached);
+  pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+  (void)pthread_create(&thread, &detached, end_stuck_stop, NULL); // without it a stuck stop only takes longer
+  pthread_attr_destroy(&detached);
+}
+
 void orr_app_stop(struct orr_app *app) {
+  watch_stop();
   atomic_store(&app->stopping, true);
   if (app->server != NULL) orr_server_drain(app->server);
   if (app->watcher != NULL) orr_watcher_stop(app->watcher);

@@ -50,6 +50,25 @@ static const struct orr_attempt_view *attempt_of(const struct picture *picture, 
   return NULL;
 }
 
+// Why a step is skipped: skips are derived, not recorded, so the reason is derived here, too.
+static void skip_reason(struct picture *picture, const struct orr_unit *unit) {
+  const struct orr_run *run = picture->run;
+  const struct orr_step_def *def = &run->def->steps[unit->step];
+  struct orr_buf text = ORR_BUF_INIT;
+  if (unit->item > 0) orr_buf_text(&text, "another item of the map failed");
+  else if (unit->attempts > 0) orr_buf_text(&text, "`when` was false");
+  for (uint32_t i = 0; text.len == 0 && i < def->after_len; i++) {
+    const struct orr_unit *before = &run->units[def->after[i]];
+    bool met = before->status == ORR_STEP_STATUS_SUCCEEDED && def->rule != ORR_RULE_ALL_FAILED;
+    if (!met)
+      orr_buf_printf(&text, "rule %s: step \"%s\" is %s", orr_rule_text(def->rule), run->def->steps[before->step].name,
+                     orr_step_status_text((enum orr_step_status)before->status));
+  }
+  if (text.len == 0) orr_buf_printf(&text, "rule %s does not hold", orr_rule_text(def->rule));
+  text_field(picture->out, "reason", orr_buf_slice(&text));
+  orr_buf_free(&text);
+}
+
 static void step_entry(struct picture *picture, const struct orr_unit *unit) {
   struct orr_buf *out = picture->out;
   const struct orr_step_def *def = &picture->run->def->steps[unit->step];
@@ -71,6 +90,7 @@ static void step_entry(struct picture *picture, const struct orr_unit *unit) {
   time_field(out, "finished_at", attempt != NULL ? 0 : unit->finished_ms);
   if (unit->until_ms > 0 && !orr_step_status_final(status)) time_field(out, "until", unit->until_ms);
   if (unit->flags & ORR_UNIT_CACHED) orr_json_key(out, "cached"), orr_buf_text(out, "true");
+  if (status == ORR_STEP_STATUS_SKIPPED) skip_reason(picture, unit);
   raw_field(out, "output", status == ORR_STEP_STATUS_SUCCEEDED ? value : none);
   bool failed = status == ORR_STEP_STATUS_FAILED || status == ORR_STEP_STATUS_RETRYING || status == ORR_STEP_STATUS_CANCELLED;
   raw_field(out, "error", failed ? value : none);

@@ -61,7 +61,11 @@ static void on_tick(int number) {
   slicer->expired = 1;
   slicer->ticks = slicer->ticks + 1;
   lua_State *L = slicer->running;
-  if (L != NULL) lua_sethook(L, slicer->hook, LUA_MASKCOUNT, 1);
+  // Setting a hook walks all calls of L, milliseconds of them in a deep recursion: never twice for one slice, or the
+  // signals would leave no time between them.
+  if (L == NULL || slicer->struck == L) return;
+  slicer->struck = L;
+  lua_sethook(L, slicer->hook, LUA_MASKCOUNT, 1);
 }
 
 enum orr_status orr_slicer_open(struct orr_slicer *slicer, lua_Hook hook) {
@@ -117,7 +121,7 @@ void orr_slicer_enter(struct orr_slicer *slicer, lua_State *L) {
 }
 
 bool orr_slicer_due(struct orr_slicer *slicer, lua_State *L) {
-  (void)slicer;
+  slicer->struck = NULL;
   lua_sethook(L, NULL, 0, 0);
   return true;
 }

@@ -15,6 +15,7 @@
 struct orr_slicer {
   lua_State *volatile running;     // innermost Lua thread, or NULL
   volatile sig_atomic_t expired;   // a tick came since the slice began
+  lua_State *volatile struck;      // whose hook the handler has set and which has not run yet
   volatile uint32_t ticks;         // all of them, for who wants to know roughly that time has passed
   lua_Hook hook;
   timer_t timer;
@@ -29,7 +30,10 @@ void orr_slicer_arm(struct orr_slicer *slicer);    // harmless when armed
 void orr_slicer_disarm(struct orr_slicer *slicer); // before parking
 // L runs from here on; NULL: none. A tick that came since the slice began strikes L at once.
 void orr_slicer_enter(struct orr_slicer *slicer, lua_State *L);
-static inline void orr_slicer_begin(struct orr_slicer *slicer) { slicer->expired = 0; }
+static inline void orr_slicer_begin(struct orr_slicer *slicer) {
+  slicer->expired = 0;
+  slicer->struck = NULL;
+}
 // For the hook: true unless this count event comes from ORR_TSAN's permanent hook too early.
 bool orr_slicer_due(struct orr_slicer *slicer, lua_State *L);
 // For the hook: strike again at the next instruction.

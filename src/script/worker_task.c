@@ -190,10 +190,16 @@ static bool is_error_table(lua_State *L, int index) {
   return found;
 }
 
-// value, or nil and an error table.
+// Lua's way to tell a failure: nil and why, an error table or a text.
+static bool is_failure(lua_State *L, int first, int count) {
+  if (count < 2 || !lua_isnil(L, first)) return false;
+  return is_error_table(L, first + 1) || lua_type(L, first + 1) == LUA_TSTRING;
+}
+
+// value, or nil and why not.
 static void succeed(struct orr_work *work, lua_State *L, int first, int count) {
   struct orr_task *task = work->task;
-  if (count >= 2 && lua_isnil(L, first) && is_error_table(L, first + 1)) {
+  if (is_failure(L, first, count)) {
     lua_pushvalue(L, first + 1);
     fail_with(work, L, orr_slice_of(NULL, 0));
     return;
@@ -308,7 +314,7 @@ static void runtime_result(struct orr_work *work, lua_State *L, int first, int c
 
 void orr__task_result(struct orr_work *work, lua_State *L, int nresults) {
   int first = lua_gettop(L) - nresults + 1;
-  orr_buf_clear(&work->task->out);
+  if (!work->task->cached) orr_buf_clear(&work->task->out);
   if (work->direct) succeed(work, L, first, nresults);
   else runtime_result(work, L, first, nresults);
 }

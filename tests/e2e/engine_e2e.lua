@@ -279,6 +279,64 @@ test("a declaration that differs from load to load fails its run and says why", 
   e2e.remove(project)
 end)
 
+test("a recursion without end fails with stack overflow, nil and a text fails with the text, a skip has its reason", function()
+  local project = e2e.project { ["r.lua"] = [[
+local o = require "orrery"
+o.pipeline "r" {
+  o.step "deep" { run = function() local function f() return f() + 1 end return f() end },
+  o.step "idiom" { run = function() return nil, "no such thing" end },
+  o.step "after" { after = "idiom", run = function() return 1 end },
+  o.step "off" { when = function() return false end, run = function() return 1 end },
+}
+]] }
+  local run = e2e.orrery({ "run", project .. "/r.lua", "--json" })
+  equal(run.code, 5, run.err)
+  local steps = {}
+  for _, step in ipairs(e2e.json.decode(run.out).steps) do steps[step.name] = step end
+  contains(steps.deep.error.message, "stack overflow")
+  equal(steps.idiom.error.message, "no such thing")
+  equal(steps.after.reason, 'rule all_success: step "idiom" is failed')
+  equal(steps.off.reason, "`when` was false")
+  e2e.remove(project)
+end)
+
+test("a cached step gives the recorded output of the first run, until its time is over or its key differs", function()
+  local project = e2e.project { ["c.lua"] = [[
+local o = require "orrery"
+o.pipeline "c" {
+  input = { n = o.integer { default = 1 } },
+  o.step "c" { cache = { key = { "k", o.ref "input.n" }, ttl = "1h" }, run = function(ctx)
+    o.fs.append("ran", "x")
+    return { n = ctx.input.n, at = ctx.run.id }
+  end },
+}
+]] }
+  local function run(input)
+    local ended = e2e.orrery({ "run", project .. "/c.lua", "--input", input, "--json" })
+    equal(ended.code, 0, ended.err)
+    return e2e.json.decode(ended.out)
+  end
+  local first, second, other = run '{"n":1}', run '{"n":1}', run '{"n":2}'
+  equal(second.output.at, first.id, "the output of the first run")
+  equal(second.steps[1].cached, true)
+  equal(other.output.at, other.id, "another key runs")
+  equal(e2e.read(project .. "/ran"), "xx")
+  e2e.remove(project)
+end)
+
+test("a step that nothing can interrupt does not hold a stop for longer than 15 s", function()
+  local project = e2e.project { ["pipelines/p.lua"] = [[
+local o = require "orrery"
+o.pipeline "p" { o.step "s" { run = function() o.fs.write("on", "") return (("a"):rep(40)):find((".-"):rep(40) .. "b") end } }
+]] }
+  local server = e2e.serve(project)
+  http(server.port, "POST", "/api/pipelines/p/execute", {})
+  e2e.must(function() return e2e.read(project .. "/on") end, 10, "the step")
+  server.kill()
+  equal(server.wait(15).code, 0, "exit code")
+  e2e.remove(project)
+end)
+
 test("the package report counts what dpkg-query counts", function()
   local project = e2e.temp()
   os.execute("cp -r scripts/. " .. project)
