@@ -39,6 +39,12 @@
 ---@field expect? integer|integer[]|fun(response: orrery.Response): boolean # statuses that count as success, or function(response) -> boolean (default: 200 to 299)
 ---@field max_bytes? integer # longest answer that is read, in bytes (default: 16 MiB)
 
+---@class orrery.RedisOptions: orrery.StepOptions
+---@field command? any[]|fun(ctx: orrery.Context): any[] # a list such as { "GET", o.ref "input.key" }, or function(ctx) -> list
+---@field pipeline? any[][]|fun(ctx: orrery.Context): any[][] # a list of commands that go out together, or function(ctx) -> list
+---@field fn? fun(r: orrery.redis.Client, ctx: orrery.Context): any # function(r, ctx) -> output; r is a client
+---@field url? string|orrery.Ref|fun(ctx: orrery.Context): any # redis://, redis+sentinel:// or redis+cluster:// (default: redis.url of orrery.lua)
+
 ---@class orrery.MapOptions: orrery.StepOptions
 ---@field over string|orrery.Ref|fun(ctx: orrery.Context): any # the list: path of a ref, o.ref or function(ctx) -> list
 ---@field run fun(ctx: orrery.Context, item: any): any # function(ctx, item) -> output

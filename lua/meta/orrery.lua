@@ -20,6 +20,7 @@
 
 ---@class orrery
 ---@field http orrery.http
+---@field redis orrery.redis
 ---@field fs orrery.fs
 ---@field process orrery.process
 ---@field json orrery.json

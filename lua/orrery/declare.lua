@@ -60,7 +60,22 @@ local function by_kind(what, kind, given)
   if kind == "http" and given.body ~= nil and given.json ~= nil then
     problem.raise { code = "E0307", message = what .. " has both body and json: keep one", word = "json" }
   end
-  if type(given.url) == "string" and not given.url:find("^https?://.") then
+  if kind == "redis" then
+    local given_ways = {}
+    for _, name in ipairs { "command", "pipeline", "fn" } do
+      if given[name] ~= nil then given_ways[#given_ways + 1] = name end
+    end
+    if #given_ways ~= 1 then
+      problem.raise { code = #given_ways == 0 and "E0304" or "E0307", word = given_ways[2] or what:match('"(.-)"'),
+                      message = what .. (#given_ways == 0 and " needs command, pipeline or fn"
+                        or (" has both %s and %s: keep one"):format(given_ways[1], given_ways[2])) }
+    end
+    if type(given.url) == "string" and not given.url:find("^redis[%l+]*://.") then
+      problem.raise { code = "E0303", message = what .. ": url takes a Redis URL",
+                      help = 'it begins with "redis://", "redis+sentinel://" or "redis+cluster://"', word = "url" }
+    end
+  end
+  if kind == "http" and type(given.url) == "string" and not given.url:find("^https?://.") then
     problem.raise { code = "E0303", message = ("%s: url takes an absolute URL, %s"):format(what, problem.given(given.url)),
                     help = 'it begins with "http://" or "https://"', word = given.url }
   end
@@ -113,6 +128,7 @@ end
 M.step = curry("o.step", builder("o.step", "lua"))
 M.shell = curry("o.shell", builder("o.shell", "shell"))
 M.http = curry("o.http", builder("o.http", "http"))
+M.redis = curry("o.redis", builder("o.redis", "redis"))
 M.map = curry("o.map", builder("o.map", "map"))
 M.sleep = curry("o.sleep", builder("o.sleep", "sleep"))
 M.run = curry("o.run", builder("o.run", "pipeline"))
@@ -126,7 +142,7 @@ local function not_a_step(what, value)
                     help = ('write %s "%s" { … }'):format(waiting.call, waiting.name), word = waiting.name }
   end
   problem.raise { code = "E0122", message = ("%s: a step was expected, %s"):format(what, problem.given(value)),
-                  help = 'steps are made by o.step, o.shell, o.http, o.map, o.sleep and o.run' }
+                  help = 'steps are made by o.step, o.shell, o.http, o.redis, o.map, o.sleep and o.run' }
 end
 
 -- Steps in order; a list of steps among them is taken in its place, so that loops can make steps.

@@ -39,6 +39,7 @@ local function step_meta(step)
   for _, name in ipairs(NAMES_ONLY) do
     if o[name] ~= nil then out[name] = names_of(o[name]) end
   end
+  if step.kind == "redis" and type(out.url) == "string" then out.url = out.url:gsub("//[^/]*@", "//") end -- no password
   if out.duration_ms then out.duration = nil end
   if type(o.over) == "table" then out.over = o.over.path end
   if step.when then out.when = show(step.when) end

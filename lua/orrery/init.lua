@@ -28,6 +28,17 @@ o.http = setmetatable({}, {
   end,
 })
 
+-- o.redis "name" { … } declares a step; o.redis.open(url) is the client.
+o.redis = setmetatable({}, {
+  orrery_name = "o.redis",
+  __call = function(_, name, given) return declare.redis(name, given) end,
+  __index = function(self, key)
+    local value = require("orrery.redis")[key]
+    rawset(self, key, value)
+    return value
+  end,
+})
+
 local failure_mt = { __tostring = function(self) return self.message end }
 
 --- Fails the attempt on purpose.
@@ -45,11 +56,11 @@ local CLIENTS = { -- loaded at first touch
   fs = "orrery.fs", process = "orrery.process", json = "orrery.json", base64 = "orrery.base64", time = "orrery.time",
   runs = "orrery.runs",
 }
-local LATER = { redis = true, approval = true, signal = true, task = true, workflow = true, trigger = true, chain = true,
+local LATER = { approval = true, signal = true, task = true, workflow = true, trigger = true, chain = true,
                 cron = true, interval = true, at = true, event = true, webhook = true, file = true, outcome = true }
 
 local function names()
-  local list = { "http", "fail", "config" }
+  local list = { "http", "redis", "fail", "config" }
   for name in pairs(o) do list[#list + 1] = name end
   for name in pairs(CLIENTS) do list[#list + 1] = name end
   return list

@@ -68,6 +68,12 @@ M.kinds = { -- each kind's own options
     S("duration", "duration_or", "how long: a duration, o.ref or function(ctx)"),
     S("until_", "text", "until when: ISO 8601 time, o.ref or function(ctx)"),
   },
+  redis = {
+    S("command", "redis_command", "a list such as { \"GET\", o.ref \"input.key\" }, or function(ctx) -> list"),
+    S("pipeline", "redis_pipeline", "a list of commands that go out together, or function(ctx) -> list"),
+    S("fn", "function", "function(r, ctx) -> output; r is a client"),
+    S("url", "text", "redis://, redis+sentinel:// or redis+cluster://", { default = "redis.url of orrery.lua" }),
+  },
   pipeline = {
     S("pipeline", "name", "name of the pipeline to run", { required = true }),
     S("input", "value", "its input", { default = "{}" }),
@@ -294,6 +300,23 @@ C.command = function(value)
     if type(item) ~= "string" and type(item) ~= "number" and not is_dynamic(item) then
       return nil, ("an argument that is a string, number, o.ref or function (number %d is a %s)"):format(i, type(item))
     end
+  end
+  return value
+end
+
+C.redis_command = function(value)
+  if type(value) == "function" then return value end
+  local expected = 'a list such as { "GET", o.ref "input.key" }, or a function of ctx'
+  if ref.is(value) or not plain_list(value) or type(value[1]) ~= "string" or value[1] == "" then return nil, expected end
+  return value
+end
+
+C.redis_pipeline = function(value)
+  if type(value) == "function" then return value end
+  local expected = 'a list of commands such as { { "GET", key }, { "DEL", key } }, or a function of ctx'
+  if ref.is(value) or not plain_list(value) or #value == 0 then return nil, expected end
+  for i, command in ipairs(value) do
+    if not C.redis_command(command) then return nil, ("%s (number %d is none)"):format(expected, i) end
   end
   return value
 end

@@ -5,10 +5,16 @@
 local ctx_module = require "orrery.ctx"
 local describe = require "orrery.describe"
 local json = require "orrery.c.json"
-local kinds = {
+local kinds = setmetatable({
   lua = require "orrery.kinds.lua", map = require "orrery.kinds.map", shell = require "orrery.kinds.shell",
   http = require "orrery.kinds.http", sleep = require "orrery.kinds.sleep", pipeline = require "orrery.kinds.pipeline",
-}
+}, {
+  __index = function(self, kind) -- the rarer ones at first touch
+    local module = require("orrery.kinds." .. kind)
+    rawset(self, kind, module)
+    return module
+  end,
+})
 local registry = require "orrery.registry"
 local task = require "orrery.c.task"
 local web = require "orrery.web"

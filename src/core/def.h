@@ -12,7 +12,9 @@
 
 // One table for names in C, Lua, JSON: X(ENUM, "text").
 #define ORR_STEP_KIND_LIST(X) \
-  X(LUA, "lua") X(SHELL, "shell") X(HTTP, "http") X(MAP, "map") X(SLEEP, "sleep") X(RUN, "pipeline")
+  X(LUA, "lua") X(SHELL, "shell") X(HTTP, "http") X(MAP, "map") X(SLEEP, "sleep") X(RUN, "pipeline") \
+  X(REDIS, "redis")
+#define ORR_STEP_KIND_LAST ORR_STEP_REDIS // of the list
 #define ORR_RULE_LIST(X)                                                                          \
   X(ALL_SUCCESS, "all_success") X(ALL_DONE, "all_done") X(ONE_SUCCESS, "one_success")             \
   X(ALL_FAILED, "all_failed") X(NONE_FAILED, "none_failed")

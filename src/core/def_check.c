@@ -89,7 +89,7 @@ static enum orr_status check_step(struct orr_def_builder *builder, uint32_t inde
                                   struct orr_def_problem *problem) {
   const struct orr_step_def *step = &builder->steps[index].def;
   const struct bound bounds[] = {
-      {"kind", step->kind, 0, ORR_STEP_RUN},
+      {"kind", step->kind, 0, ORR_STEP_KIND_LAST},
       {"rule", step->rule, 0, ORR_RULE_NONE_FAILED},
       {"flags", step->flags, 0, STEP_FLAGS_ALL},
       {"retry.attempts", step->retry.attempts, 1, ORR_ATTEMPTS_MAX},

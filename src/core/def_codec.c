@@ -108,7 +108,7 @@ static void get_head(struct orr_reader *reader, struct orr_def_builder *builder)
 static void get_step(struct orr_reader *reader, struct orr_def_builder *builder, uint32_t steps_len) {
   struct orr_step_def step = {0};
   step.name = get_text(reader, builder);
-  step.kind = (enum orr_step_kind)get_u8(reader, ORR_STEP_RUN);
+  step.kind = (enum orr_step_kind)get_u8(reader, ORR_STEP_KIND_LAST);
   step.rule = (enum orr_rule)get_u8(reader, ORR_RULE_NONE_FAILED);
   step.flags = get_u32(reader, UINT32_MAX);
   step.retry.attempts = get_u32(reader, UINT32_MAX);

@@ -51,7 +51,7 @@ typedef void (*orr_redis_session_done)(void *context, struct orr_redis_session *
                                        const struct orr_redis_failure *failure);
 struct orr_redis_session *orr_redis_session_open(struct orr_redis *client, int32_t slot,
                                                  orr_redis_session_done done, void *context);
-// At any time; a request on it must have ended or been cancelled. clean: its connection may serve others.
+// At any time; a request under way on it fails with code "closed". clean: its connection may serve others.
 void orr_redis_session_close(struct orr_redis_session *session, bool clean);
 
 // Messages of channels. After a lost connection it subscribes anew by itself; what was published meanwhile is lost, as
@@ -68,6 +68,9 @@ struct orr_redis_subscription *orr_redis_subscribe_open(struct orr_redis *client
 // ORR_ERR_NOT_FOUND: none yet. Else: *failure, and no more comes.
 enum orr_status orr_redis_subscription_next(struct orr_redis_subscription *subscription, struct orr_buf *message,
                                             struct orr_redis_failure *failure);
+bool orr_redis_subscription_pending(const struct orr_redis_subscription *subscription); // next has something to tell
+// `changed` is also called in so many ms, whether or not something has come; a later call replaces an earlier one.
+void orr_redis_subscription_wake_in(struct orr_redis_subscription *subscription, uint64_t ms);
 bool orr_redis_subscription_ready(const struct orr_redis_subscription *subscription); // subscribed to all, once
 void orr_redis_subscription_close(struct orr_redis_subscription *subscription);
 

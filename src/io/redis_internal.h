@@ -218,7 +218,7 @@ struct orr_redis_subscription {
   struct orr_list unread;  // messages
   size_t unread_bytes;
   uint64_t lost_ms;        // since when it has no connection; 0: it has one
-  struct orr__redis_timer timer;
+  struct orr__redis_timer timer, nudge;
   struct orr_redis_failure failure;
   void (*changed)(void *context);
   void *context;

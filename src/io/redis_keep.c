@@ -124,8 +124,13 @@ struct orr_redis_session *orr_redis_session_open(struct orr_redis *client, int32
 void orr_redis_session_close(struct orr_redis_session *session, bool clean) {
   if (session == NULL) return;
   if (session->client != NULL) {
-    orr_assert(session->request == NULL);
-    orr__redis_keep_stop(&session->keep, clean);
+    struct orr_redis_request *request = session->request;
+    orr__redis_keep_stop(&session->keep, clean && request == NULL);
+    if (request != NULL) {
+      request->session = NULL;
+      orr__redis_fail(&request->failure, ORR_ERR_CANCELLED, "closed", false, "its session was closed");
+      orr__redis_request_fail_soon(request);
+    }
   }
   orr_list_remove(&session->node);
   free(session);

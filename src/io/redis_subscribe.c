@@ -83,6 +83,7 @@ static void drop_link(struct orr_redis_subscription *self) {
   orr__redis_keep_stop(&self->keep, false);
 }
 
+
 static void on_lost(struct orr__redis_link *link, const struct orr_redis_failure *failure) {
   struct orr_redis_subscription *self = link->owner;
   struct orr_redis_failure copy = *failure;
@@ -214,10 +215,21 @@ enum orr_status orr_redis_subscription_next(struct orr_redis_subscription *self,
   return ORR_OK;
 }
 
+bool orr_redis_subscription_pending(const struct orr_redis_subscription *self) {
+  return !orr_list_empty(&self->unread) || self->failure.status != ORR_OK;
+}
+
+static void nudged(struct orr__redis_timer *timer) { tell(ORR_CONTAINER_OF(timer, struct orr_redis_subscription, nudge)); }
+
+void orr_redis_subscription_wake_in(struct orr_redis_subscription *self, uint64_t ms) {
+  if (self->client != NULL) orr__redis_timer_set(self->client, &self->nudge, orr__redis_now_ms() + ms, nudged);
+}
+
 bool orr_redis_subscription_ready(const struct orr_redis_subscription *self) { return self->ready; }
 
 void orr__redis_subscription_dead(struct orr_redis_subscription *self) {
   drop_link(self);
+  orr__redis_timer_stop(self->client, &self->nudge);
   orr_list_remove(&self->node);
   orr__redis_fail(&self->failure, ORR_ERR_CANCELLED, "closed", true, "the Redis client is closing");
   self->client = NULL;
@@ -226,7 +238,10 @@ void orr__redis_subscription_dead(struct orr_redis_subscription *self) {
 
 void orr_redis_subscription_close(struct orr_redis_subscription *self) {
   if (self == NULL) return;
-  if (self->client != NULL) drop_link(self);
+  if (self->client != NULL) {
+    drop_link(self);
+    orr__redis_timer_stop(self->client, &self->nudge);
+  }
   orr_list_remove(&self->node);
   struct orr_list *node;
   while ((node = orr_list_pop_front(&self->unread)) != NULL) free(ORR_CONTAINER_OF(node, struct message, node));

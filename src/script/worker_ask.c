@@ -59,6 +59,7 @@ void orr__worker_setup(struct orr_lua *lua) {
   orr_lua_preload(lua, "orrery.c.fs", orr_luaopen_c_fs);
   orr_lua_preload(lua, "orrery.c.process", orr_luaopen_c_process);
   orr_lua_preload(lua, "orrery.c.http", orr_luaopen_c_http);
+  orr_lua_preload(lua, "orrery.c.redis", orr_luaopen_c_redis);
   orr_lua_preload(lua, "orrery.c.time", orr_luaopen_c_time);
   orr_lua_preload(lua, "orrery.c.base64", orr_luaopen_c_base64);
   orr_lua_preload(lua, "orrery.c.log", orr_luaopen_c_log);

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "io/http_client.h"
+#include "script/bind_redis.h"
 #include "script/task.h"
 #include "script/worker.h"
 
@@ -54,6 +55,7 @@ struct orr_worker {
   // opened when first needed
   struct orr_process_channel *processes;
   struct orr_http_client *http;
+  struct orr__redis_set *redis;
   struct orr_store_reader *reader;
   struct orr_runlog_reader *log_reader;
   struct orr_port port;      // replies to our own events come back as mail

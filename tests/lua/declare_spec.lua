@@ -151,7 +151,7 @@ describe("every mistake has its code", function()
     end)
   end
 
-  for _, name in ipairs { "redis", "approval", "signal", "task", "workflow", "trigger", "chain" } do
+  for _, name in ipairs { "approval", "signal", "task", "workflow", "trigger", "chain" } do
     it("o." .. name .. " is refused until it is built", function()
       local problem = problem_of(function() o[name]("x") end)
       assert.equal("o." .. name .. " is not available yet", problem.message)

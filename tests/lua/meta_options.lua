@@ -8,6 +8,7 @@ local M = {}
 
 local FUNCTIONS = {
   when = "fun(ctx: orrery.Context): boolean", undo = "fun(ctx: orrery.Context, output: any)",
+  fn = "fun(r: orrery.redis.Client, ctx: orrery.Context): any",
   on_success = "fun(ctx: orrery.Context)", on_failure = "fun(ctx: orrery.Context)", on_retry = "fun(ctx: orrery.Context)",
 }
 local DYNAMIC = "orrery.Ref|fun(ctx: orrery.Context): any"
@@ -17,6 +18,7 @@ local TYPES = {
   queue = '"default"', codes = "integer|integer[]", expect = "integer|integer[]|fun(response: orrery.Response): boolean",
   text = "string|" .. DYNAMIC, over = "string|" .. DYNAMIC, output = DYNAMIC,
   command = "string|any[]|fun(ctx: orrery.Context): any[]", fields = "table<string, any>|" .. DYNAMIC, value = "any",
+  redis_command = "any[]|fun(ctx: orrery.Context): any[]", redis_pipeline = "any[][]|fun(ctx: orrery.Context): any[][]",
   key = "string|number|any[]|" .. DYNAMIC, retry = "integer|orrery.RetryOptions",
   retry_on = "string|string[]|fun(err: orrery.Error): boolean", cache = "orrery.CacheOptions",
   concurrency = "integer|orrery.ConcurrencyOptions", schema = "table<string, orrery.Type>|orrery.Type", type = "any",
@@ -43,7 +45,7 @@ local function class(out, name, parent, specs)
   out[#out + 1] = ""
 end
 
-local KINDS = { { "lua", "LuaOptions" }, { "shell", "ShellOptions" }, { "http", "HttpOptions" }, { "map", "MapOptions" },
+local KINDS = { { "lua", "LuaOptions" }, { "shell", "ShellOptions" }, { "http", "HttpOptions" }, { "redis", "RedisOptions" }, { "map", "MapOptions" },
                 { "sleep", "SleepOptions" }, { "pipeline", "RunOptions" } }
 local TYPE_ORDER = { "string", "number", "integer", "boolean", "list", "record", "enum" }
 

@@ -3,7 +3,7 @@
 package.path = "lua/?.lua;lua/?/init.lua;tests/lua/?.lua;" .. package.path
 
 -- The modules' C halves: only their presence matters here.
-for _, name in ipairs { "fs", "process", "http", "time", "base64", "log", "runs", "app", "task", "json" } do
+for _, name in ipairs { "fs", "process", "http", "redis", "time", "base64", "log", "runs", "app", "task", "json" } do
   package.loaded["orrery.c." .. name] = package.loaded["orrery.c." .. name] or { null = "null", array_mt = {} }
 end
 
@@ -51,6 +51,10 @@ describe("editor definitions", function()
     assert.same(keys_of(require "orrery.http_client"), documented(read "lua/meta/clients.lua", "http", "orrery.http"))
   end)
 
+  it("describe every function of the Redis client", function()
+    assert.same(keys_of(require "orrery.redis"), documented(read "lua/meta/redis.lua", "redis", "orrery.redis"))
+  end)
+
   it("describe every option, from the table that checks them", function()
     assert.equal(require("meta_options").generate(), read "lua/meta/options.lua")
   end)
@@ -68,7 +72,7 @@ describe("editor definitions", function()
   end)
 
   it("are valid Lua", function()
-    for _, name in ipairs { "orrery", "clients", "options" } do
+    for _, name in ipairs { "orrery", "clients", "redis", "options" } do
       assert(loadfile("lua/meta/" .. name .. ".lua", "t"))
     end
   end)
