@@ -1,128 +1,149 @@
 -- SPDX-License-Identifier: MIT
 -- o.http.get and its like: HTTP as straight code. Any status is an answer; only what keeps the answer from coming (no
 -- connection, a timeout) is returned as nil, { code, message, retryable }.
+local body_of = require "orrery.http.body"
 local c = require "orrery.c.http"
-local json = require "orrery.c.json"
 local c_time = require "orrery.c.time"
+local fs = require "orrery.c.fs"
+local options_of = require "orrery.http.options"
+local response = require "orrery.http.response"
+local session = require "orrery.http.session"
+local webhook = require "orrery.http.webhook"
 
-local M = {}
+local M = { with_query = options_of.with_query, status_error = response.status_error, sign = webhook.sign,
+            verify = webhook.verify }
 
-local Response = {}
-Response.__index = Response
-Response.__tostring = function(self) return ("HTTP %d from %s"):format(self.status, self.url) end
+local METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }
+local FILE_BYTES_MAX = 1 << 30 -- to_file without max_bytes
+local EXCERPT_BYTES = 64 * 1024
 
---- The body as a value; nil and an error if it is no JSON.
-function Response:json()
-  local value, message = json.decode(self.body)
-  if message == nil then return value end
-  return nil, { code = "invalid_json", message = ("%s: the body is no JSON: %s"):format(tostring(self), message) }
+-- Opens a stream and sends its body. The caller closes it.
+local function open(url, options, body, spec)
+  spec.upload, spec.upload_bytes = body.pieces ~= nil, body.bytes
+  local has_body = body.pieces or body.text
+  local stream = c.open(options.method or (has_body and "POST" or "GET"), options_of.with_query(url, options.query),
+                        options_of.header_lines(options.headers, body.type), body.text, spec)
+  return stream
 end
 
---- An error table for a status that was not wanted. 5xx, 429 and 408 may be tried again.
-function M.status_error(response)
-  local excerpt = response.body:sub(1, 200):gsub("%c+", " ")
-  local status = response.status
-  return { code = "http_" .. status, status = status,
-           message = excerpt ~= "" and ("%s: %s"):format(tostring(response), excerpt) or tostring(response),
-           retryable = status >= 500 or status == 429 or status == 408 }
+local function sent(stream, body)
+  if body.pieces then body_of.send(stream, body.pieces) end
+  return stream
 end
 
---- Raises unless the status is as wanted.
----@param wanted? integer|integer[]  default: 200 to 299
-function Response:expect(wanted)
-  if wanted == nil then
-    if self.ok then return self end
+-- The body into a file that appears whole or not at all.
+local function save(stream, path)
+  local temporary = path .. ".part-" .. c.random_hex(8)
+  local cleanup <close> = setmetatable({}, { __close = function() if temporary then os.remove(temporary) end end })
+  local ok, err = fs.run("write", temporary, "", false)
+  while ok do
+    local bytes
+    bytes, err = stream:read()
+    if not bytes then break end
+    ok, err = fs.run("append", temporary, bytes)
+  end
+  if err then return nil, err end
+  ok, err = fs.run("rename", temporary, path)
+  if not ok then return nil, err end
+  temporary = nil
+  return true
+end
+
+local function excerpt(stream)
+  local parts, len = {}, 0
+  while len < EXCERPT_BYTES do
+    local bytes = stream:read()
+    if not bytes then break end
+    parts[#parts + 1], len = bytes, len + #bytes
+  end
+  return table.concat(parts):sub(1, EXCERPT_BYTES)
+end
+
+local function download(url, options, body, spec)
+  spec.stream, spec.bytes_max = true, options.max_bytes or FILE_BYTES_MAX
+  local started = c_time.mono_ms()
+  local stream <close> = open(url, options, body, spec)
+  sent(stream, body)
+  local status, headers, effective = stream:head()
+  if not status then return nil, headers end
+  local answer = response.new(status, headers, "", effective or url)
+  if answer.ok then
+    local ok, err = save(stream, body_of.absolute(options.to_file))
+    if not ok then return nil, err end
+    answer.file = options.to_file
   else
-    for _, status in ipairs(type(wanted) == "table" and wanted or { wanted }) do
-      if status == self.status then return self end
-    end
+    answer.body = excerpt(stream)
   end
-  error(M.status_error(self), 0)
+  answer.seconds = (c_time.mono_ms() - started) / 1000
+  return answer
 end
 
-local function escape(text)
-  return (tostring(text):gsub("[^%w_.~-]", function(char) return ("%%%02X"):format(char:byte()) end))
+local function answered(url, status, headers, answer, effective, seconds, version)
+  if not status then return nil, headers end
+  return response.new(status, headers, answer, effective or url, seconds, version)
 end
 
---- The URL with `query` added, names in order.
-function M.with_query(url, query)
-  if not query or next(query) == nil then return url end
-  local names, parts = {}, {}
-  for name in pairs(query) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local value = query[name]
-    for _, item in ipairs(type(value) == "table" and value or { value }) do
-      parts[#parts + 1] = escape(name) .. "=" .. escape(item)
-    end
+local function request(url, options, jar)
+  if type(url) ~= "string" then options_of.fail("a request takes a URL as its first argument") end
+  options = options or {}
+  options_of.check(options)
+  local body, err = body_of.of(options)
+  if not body then return nil, err end
+  local spec = options_of.spec(options, jar)
+  if options.to_file then return download(url, options, body, spec) end
+  if body.pieces then
+    local stream <close> = open(url, options, body, spec)
+    return answered(url, sent(stream, body):result())
   end
-  local base, fragment = url:match("^([^#]*)(#?.*)$")
-  return base .. (base:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&") .. fragment
+  return answered(url, c.request(
+    options.method or (body.text and "POST" or "GET"), options_of.with_query(url, options.query),
+    options_of.header_lines(options.headers, body.type), body.text, spec))
 end
 
-local OPTIONS = { method = "string", headers = "table", query = "table", body = "string", json = "any", timeout = "any",
-                  connect_timeout = "any", redirects = "number", max_bytes = "number" }
-
-local function check(url, options)
-  if type(url) ~= "string" then error("o.http takes a URL as its first argument", 4) end
-  for name, value in pairs(options) do
-    local kind = OPTIONS[name]
-    if not kind then error(('o.http has no option "%s"'):format(tostring(name)), 4) end
-    if kind ~= "any" and type(value) ~= kind then
-      error(("o.http: %s is a %s, given a %s"):format(name, kind, type(value)), 4)
-    end
-  end
-end
-
-local function duration_ms(value, what)
-  if value == nil then return nil end
-  local ms = c_time.duration(value)
-  if not ms then error(("o.http: %s is no duration"):format(what), 4) end
-  return ms
-end
-
-local function header_lines(headers, body_type)
-  local lines, typed = {}, false
-  for name, value in pairs(headers or {}) do
-    typed = typed or tostring(name):lower() == "content-type"
-    lines[#lines + 1] = ("%s: %s"):format(name, tostring(value))
-  end
-  table.sort(lines)
-  if body_type and not typed then lines[#lines + 1] = "Content-Type: " .. body_type end
-  return lines
+local function stream(url, options, jar)
+  if type(url) ~= "string" then options_of.fail("a request takes a URL as its first argument") end
+  options = options or {}
+  options_of.check(options)
+  if options.to_file then options_of.fail("a stream has no to_file") end
+  local body, err = body_of.of(options)
+  if not body then return nil, err end
+  local spec = options_of.spec(options, jar)
+  spec.stream = true
+  local handle = open(url, options, body, spec)
+  local guard <close> = setmetatable({}, { __close = function() if handle then handle:close() end end })
+  local status, headers, effective = sent(handle, body):head()
+  if not status then return nil, headers end
+  local answer = response.stream(handle, status, headers, effective or url)
+  handle = nil
+  return answer
 end
 
 --- Makes a request. See the functions below for the methods.
 ---@param url string
----@param options? table  { method, headers, query, body, json, timeout, connect_timeout, redirects, max_bytes }
----@return table? response  { status, ok, headers, body, url, seconds }, with :json() and :expect()
+---@param options? table  see lua/meta/clients.lua, orrery.RequestOptions
+---@return table? response  { status, ok, headers, body, url, seconds, http_version }, with :json() and :expect()
 ---@return table? err
-function M.request(url, options)
-  options = options or {}
-  check(url, options)
-  local body, body_type = options.body, nil
-  if options.json ~= nil then
-    local text, err = json.encode(options.json, "json")
-    if not text then error("o.http: " .. err, 3) end
-    body, body_type = text, "application/json"
-  end
-  local status, headers, answer, effective, seconds = c.request(
-    options.method or (body and "POST" or "GET"), M.with_query(url, options.query),
-    header_lines(options.headers, body_type), body, duration_ms(options.timeout, "timeout"),
-    duration_ms(options.connect_timeout, "connect_timeout"), options.redirects and math.floor(options.redirects) or 5,
-    options.max_bytes and math.floor(options.max_bytes))
-  if not status then return nil, headers end
-  return setmetatable({ status = status, ok = status >= 200 and status < 300, headers = headers, body = answer,
-                        url = effective or url, seconds = seconds }, Response)
-end
+function M.request(url, options) return request(url, options) end
 
-for _, method in ipairs { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" } do
+--- As request, but the answer comes as soon as its head is there, and its body by pieces while it is read; the server has
+--- to wait for a slow reader.
+---@param url string
+---@param options? table
+---@return table? response  { status, ok, headers, url }, with :chunks(), :lines(), :read(), :expect() and :close()
+---@return table? err
+function M.stream(url, options) return stream(url, options) end
+
+for _, method in ipairs(METHODS) do
   M[method:lower()] = function(url, options)
     local copy = {}
+    if options ~= nil and type(options) ~= "table" then options_of.fail("options are a table") end
     for key, value in pairs(options or {}) do copy[key] = value end
     copy.method = method
-    return M.request(url, copy)
+    return request(url, copy)
   end
 end
+
+--- Requests that share a base URL, headers, options and cookies: `local s <close> = o.http.session { base_url = … }`.
+M.session = session.new_class(request, stream, METHODS)
 
 return M
