@@ -113,7 +113,7 @@ static int l_serve(lua_State *L) {
       snprintf(message, sizeof(message), "stopped: %s", app->failure);
     }
     write_server_file(app, false);
-    orr_app_stop(app);
+    if (!orr_app_stop(app)) app = NULL; // left to the end of the process
   }
   lua_pushinteger(L, code);
   push_problems(L, &problems, true);

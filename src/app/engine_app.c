@@ -263,19 +263,19 @@ enum orr_exit orr_app_start(struct orr_app *app, const struct orr_app_options *o
   app->workers_len = options->workers != 0 ? options->workers : cores();
   if (app->workers_len > ORR_WORKERS_MAX) app->workers_len = ORR_WORKERS_MAX;
   enum orr_exit code = start_all(app, problems, message, message_size);
-  if (code != ORR_EXIT_OK) orr_app_stop(app);
+  if (code != ORR_EXIT_OK) (void)orr_app_stop(app); // nothing has run yet that could be stuck
   return code;
 }
 
 // --- stop -----------------------------------------------------------------------------------------------------
 
-// Code that nothing can interrupt (a pathological pattern) must not hold the process: everything acknowledged is on
-// disk, so it ends here, and the next start takes up what was in flight.
+// The last resort: whatever hangs in a stop must not hold the process. Everything acknowledged is on disk, so it ends
+// here, and the next start takes up what was in flight.
 static void *end_stuck_stop(void *context) {
   (void)context;
   struct timespec wait = {.tv_sec = ORR_STOP_ALL_MS / 1000 - 1};
   while (nanosleep(&wait, &wait) != 0) continue;
-  orr_log(ORR_LOG_WARN, "stop", "a step could not be interrupted; it runs again at the next start");
+  orr_log(ORR_LOG_WARN, "stop", "ended after %u ms without waiting any longer", ORR_STOP_ALL_MS);
   _exit(ORR_EXIT_OK);
 }
 static void watch_stop(void) {
@@ -287,16 +287,21 @@ static void watch_stop(void) {
   pthread_attr_destroy(&detached);
 }
 
-void orr_app_stop(struct orr_app *app) {
+bool orr_app_stop(struct orr_app *app) {
   watch_stop();
   atomic_store(&app->stopping, true);
   if (app->server != NULL) orr_server_drain(app->server);
   if (app->watcher != NULL) orr_watcher_stop(app->watcher);
   if (app->server != NULL) orr_server_stop(app->server);
   if (app->host != NULL) orr_host_stop(app->host, atomic_load(&app->failed) ? 0 : ORR_STOP_STEPS_MS);
-  if (app->web != NULL) orr_worker_stop(app->web);
+  bool ended = app->web == NULL || orr_worker_stop(app->web);
   for (uint32_t i = 0; i < app->workers_len; i++)
-    if (app->workers[i] != NULL) orr_worker_stop(app->workers[i]);
+    if (app->workers[i] != NULL && !orr_worker_stop(app->workers[i])) ended = false;
+  if (!ended) { // that thread may still use any part: the end of the process frees them, and the helper ends children
+    orr_log(ORR_LOG_WARN, "stop", "a step could not be interrupted; its thread ends with the process");
+    if (app->runlog != NULL) orr_runlog_flush(app->runlog);
+    return false;
+  }
   if (app->host != NULL) orr_host_free(app->host);
   if (app->store != NULL) orr_store_close(app->store);
   if (app->web != NULL) orr_worker_free(app->web);
@@ -313,6 +318,7 @@ void orr_app_stop(struct orr_app *app) {
   free(app->runlog_path);
   free(app->listen_url);
   pthread_mutex_destroy(&app->mutex);
+  return true;
 }
 
 // --- what routes may ask --------------------------------------------------------------------------------------

@@ -60,8 +60,9 @@ enum orr_exit {
 // scripts and `message` (size) any other reason. Blocks SIGINT, SIGTERM and SIGHUP for all threads to come.
 enum orr_exit orr_app_start(struct orr_app *app, const struct orr_app_options *options,
                             struct orr_problems *problems, char *message, size_t message_size);
-// Stops taking work, lets steps end for up to ORR_STOP_STEPS_MS, records, joins, closes.
-void orr_app_stop(struct orr_app *app);
+// Stops taking work, lets steps end for up to ORR_STOP_STEPS_MS, records, joins, closes. False: a thread could not be
+// ended; `app` and what its options point at must stay as they are until the process ends.
+bool orr_app_stop(struct orr_app *app);
 // Puts a generation into the store and makes it the newest good one. Any thread.
 enum orr_status orr_app_keep_generation(struct orr_app *app, const struct orr_generation *generation);
 // Answers of app_query (script/worker.h): "scripts", "ready".

@@ -217,7 +217,7 @@ int orr_run_once(struct orr_run_once *once, struct orr_problems *problems, struc
   int code = orr_app_start(app, &once->app, problems, message, message_size);
   if (code == ORR_EXIT_OK) {
     code = run_started(once, app, queue, picture, message, message_size);
-    orr_app_stop(app);
+    if (!orr_app_stop(app)) return code; // its memory is left to the end of the process
   }
   free(app);
   pthread_mutex_destroy(&queue->mutex);

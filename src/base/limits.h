@@ -73,4 +73,5 @@
 // Reload and stop
 #define ORR_RELOAD_DEBOUNCE_MS 20u
 #define ORR_STOP_STEPS_MS 10000u
+#define ORR_STOP_WORKER_MS 2000u // a worker without attempts that go on by themselves
 #define ORR_STOP_ALL_MS 15000u

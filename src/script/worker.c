@@ -290,13 +290,17 @@ void orr_worker_start(struct orr_worker *worker) {
   worker->started = true;
 }
 
-void orr_worker_stop(struct orr_worker *worker) {
-  if (!worker->started) return;
+bool orr_worker_stop(struct orr_worker *worker) {
+  if (!worker->started) return true;
   struct orr_mail *mail = orr_alloc(sizeof(*mail));
   mail->type = ORR_MAIL_STOP;
   orr_inbox_push(&worker->inbox, ORR_LANE_MAIL, &mail->link, &mail->link);
-  pthread_join(worker->thread, NULL);
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += ORR_STOP_WORKER_MS / 1000;
+  if (pthread_timedjoin_np(worker->thread, NULL, &until) != 0) return false;
   worker->started = false;
+  return true;
 }
 
 static void drop_mail(struct orr_worker *worker) {

@@ -30,7 +30,9 @@ struct orr_worker *orr_worker_new(const struct orr_worker_options *options);
 struct orr_inbox *orr_worker_inbox(struct orr_worker *worker); // give it to orr_host_add_worker
 void orr_worker_start(struct orr_worker *worker);
 // Ends open coroutines (their tasks come back as cancelled), closes loops and states, joins.
-void orr_worker_stop(struct orr_worker *worker);
+// False if its thread did not end within ORR_STOP_WORKER_MS, because code runs there that nothing can interrupt (a
+// pathological pattern): then the worker, and all it was given, must be left alone until the process ends.
+bool orr_worker_stop(struct orr_worker *worker);
 void orr_worker_free(struct orr_worker *worker);
 
 // --- requests for Lua routes -------------------------------------------------------------------------------
