@@ -73,6 +73,6 @@ function M.copy(from, to) return c.run("copy", absolute(from, "copy"), absolute(
 --- Makes a new folder for temporary files and gives its path; the caller removes it.
 ---@return string? path
 ---@return table? err
-function M.temp_dir() return c.run("temp_dir", (os.getenv("TMPDIR") or "/tmp") .. "/orrery-XXXXXX") end
+function M.temp_dir() return c.run("temp_dir", os.getenv("TMPDIR") or "/tmp") end
 
 return M
