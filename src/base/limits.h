@@ -25,6 +25,7 @@
 
 // Runs
 #define ORR_ATTEMPTS_MAX 1000u
+#define ORR_RETRY_AFTER_MS_MAX (3600u * 1000u) // longest wait that a failure may ask for
 #define ORR_RECOVERIES_WITHOUT_PROGRESS_MAX 3u
 #define ORR_RUNS_LIVE_MAX 2000000u       // not final, in memory
 #define ORR_IDEMPOTENCY_MS (24u * 3600u * 1000u)

@@ -70,6 +70,7 @@ struct orr_task {
   // set by the worker, on its clock
   uint8_t outcome;           // enum orr_outcome
   bool retryable;
+  uint64_t retry_after_ms;   // ERROR: no other attempt before that; 0: as the policy says
   bool when_true;            // `when` was evaluated now and was true
   bool cached;
   int64_t started_ms, finished_ms;

@@ -154,6 +154,7 @@ struct orr__attempt_end { // how an attempt of a unit ended
   int64_t started_ms, finished_ms;
   struct orr_slice value, state;
   bool retryable;
+  uint64_t retry_after_ms;
 };
 void orr__unit_finish(struct orr_engine *engine, struct orr_unit *unit,
                       const struct orr__attempt_end *end);

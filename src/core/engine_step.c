@@ -127,6 +127,8 @@ void orr__unit_fail(struct orr_engine *engine, struct orr_unit *unit,
   const struct orr_step_def *step = &run->def->steps[unit->step];
   uint64_t seed = orr_retry_seed(run->seed, unit->step, unit->item, unit->attempts + 1);
   uint64_t delay_ms = orr_retry_delay_ms(&step->retry, unit->failures + 1, seed);
+  uint64_t asked_ms = end->retry_after_ms < ORR_RETRY_AFTER_MS_MAX ? end->retry_after_ms : ORR_RETRY_AFTER_MS_MAX;
+  if (delay_ms < asked_ms) delay_ms = asked_ms;
   struct orr_fact fact = {.type = ORR_FACT_RETRY};
   finished_fill(engine, &fact, unit, end);
   fact.finished.until_ms = engine->now.wall_ms + (int64_t)delay_ms;
@@ -219,6 +221,7 @@ static void unit_outcome(struct orr_engine *engine, struct orr_unit *unit, struc
     break;
   case ORR_OUTCOME_ERROR:
     end->retryable = task->retryable;
+    end->retry_after_ms = task->retry_after_ms;
     unit_error(engine, unit, task, end);
     break;
   case ORR_OUTCOME_TIMEOUT:

@@ -136,6 +136,16 @@ static void fail(struct orr_work *work, const char *code, const char *message, b
   orr__lua_error_text(&task->out, code, message);
 }
 
+// The field of an error table that says how long to leave the other side alone (o.http: Retry-After).
+static uint64_t retry_after_ms(lua_State *L) {
+  if (!lua_istable(L, -1)) return 0;
+  lua_pushliteral(L, "retry_after_ms");
+  lua_rawget(L, -2);
+  lua_Integer ms = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+  lua_pop(L, 1);
+  return ms > 0 ? (uint64_t)ms : 0;
+}
+
 // The error value is on top of L; retry.on may decide that it is final.
 static void fail_with(struct orr_work *work, lua_State *L, struct orr_slice traceback) {
   struct orr_task *task = work->task;
@@ -144,6 +154,7 @@ static void fail_with(struct orr_work *work, lua_State *L, struct orr_slice trac
   task->cached = false;
   orr_buf_clear(&task->out);
   orr_buf_clear(&task->cache_key);
+  task->retry_after_ms = retry_after_ms(L);
   orr__lua_error_json(L, traceback, &task->out, &retryable);
   task->retryable = retryable;
   if (task->op != ORR_OP_STEP && task->op != ORR_OP_EXPAND) return;

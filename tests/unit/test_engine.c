@@ -138,6 +138,29 @@ static void retries_follow_the_policy_and_the_delay_is_journalled(void **state) 
   world_close(&w);
 }
 
+static void a_failure_may_ask_for_a_longer_delay_than_the_policys(void **state) {
+  (void)state;
+  struct world w;
+  world_open(&w, 10);
+  struct orr_def *def = world_def("a [retry=4,delay=1000]");
+  struct orr_id id = world_submit(&w, def);
+  const uint64_t asked_ms[] = {500, 7000, 1u << 30}, want_ms[] = {1000, 7000, ORR_RETRY_AFTER_MS_MAX};
+  for (int i = 0; i < 3; i++) {
+    struct orr_task *task = world_take_task(&w, id, "a");
+    task->retryable = true;
+    task->retry_after_ms = asked_ms[i];
+    world_result(&w, task, ORR_OUTCOME_ERROR, "{\"message\":\"later\"}");
+    check_run(&w, id, "a:retrying | waiting");
+    assert_int_equal(world_run(&w, id)->units[0].until_ms, w.now.wall_ms + (int64_t)want_ms[i]);
+    world_crash(&w, true, false);
+    world_advance(&w, want_ms[i] - 1);
+    assert_null(world_find(&w, id, "a"));
+    world_advance(&w, 1);
+  }
+  orr_def_unref(def);
+  world_close(&w);
+}
+
 static void jitter_is_drawn_once_and_survives_a_crash(void **state) {
   (void)state;
   struct world w;
@@ -347,6 +370,7 @@ int main(void) {
       cmocka_unit_test(several_sinks_give_an_object_without_the_skipped_ones),
       cmocka_unit_test(an_output_function_is_a_task_with_the_whole_results),
       cmocka_unit_test(retries_follow_the_policy_and_the_delay_is_journalled),
+      cmocka_unit_test(a_failure_may_ask_for_a_longer_delay_than_the_policys),
       cmocka_unit_test(jitter_is_drawn_once_and_survives_a_crash),
       cmocka_unit_test(an_error_that_is_not_retryable_is_final),
       cmocka_unit_test(a_slow_attempt_is_aborted_then_given_up_and_its_result_is_late),
