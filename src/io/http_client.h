@@ -24,7 +24,7 @@ enum orr_http_version {
   ORR_HTTP_VERSION_ANY,     // 2 where TLS agrees on it, else 1.1
   ORR_HTTP_VERSION_1_1,
   ORR_HTTP_VERSION_2,       // as ANY, and a stream may use it, too
-  ORR_HTTP_VERSION_2_PRIOR, // 2 without asking, also in clear text
+  ORR_HTTP_VERSION_2_PRIOR, // 2 without asking, also in clear text; a connection for each request
 };
 
 #define ORR_HTTP_STREAM_BYTES_MAX ((size_t)256 * 1024) // held of a stream, each way; beyond it the peer waits
@@ -58,6 +58,7 @@ struct orr_http_result {
   char code[24];
   char message[256];
   long http_status;
+  bool head_known;        // an answer came, to which a redirect does not lead further; perhaps its body broke off
   int http_version;       // 10, 11, 20; 0: no answer
   char *url;              // effective; freed by the client after the callback
   struct orr_buf headers; // "name: value\n" lines of the last answer, names lower-case

@@ -94,6 +94,7 @@ void orr__http_conclude(struct orr_http_request *request, CURLcode code) {
   long version = 0;
   curl->easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &result->http_status);
   curl->easy_getinfo(request->easy, CURLINFO_HTTP_VERSION, &version);
+  result->head_known = request->head_known;
   result->http_version = version_number(version);
   if (curl->easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != NULL) {
     result->url = orr_strdup(url);
@@ -300,7 +301,12 @@ static void set_version(struct setter *setter, const struct orr_http_options *op
     break;
   case ORR_HTTP_VERSION_1_1: version = CURL_HTTP_VERSION_1_1; break;
   case ORR_HTTP_VERSION_2: version = CURL_HTTP_VERSION_2TLS; break;
-  case ORR_HTTP_VERSION_2_PRIOR: version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE; break;
+  case ORR_HTTP_VERSION_2_PRIOR:
+    version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    // libcurl 7.88 takes such a connection up again and then fails: "Error in the HTTP2 framing layer".
+    SET(setter, CURLOPT_FRESH_CONNECT, 1L);
+    SET(setter, CURLOPT_FORBID_REUSE, 1L);
+    break;
   }
   SET(setter, CURLOPT_HTTP_VERSION, version);
 }

@@ -335,7 +335,7 @@ static int push_head(lua_State *L, struct stream *stream) {
     return 3;
   }
   struct orr_http_result *result = &stream->result;
-  if (result->status != ORR_OK) return push_result(L, result);
+  if (result->status != ORR_OK && !result->head_known) return push_result(L, result);
   lua_pushinteger(L, result->http_status);
   push_headers(L, orr_buf_slice(&result->headers));
   lua_pushstring(L, result->url);
