@@ -78,7 +78,7 @@ static void write_server_file(const struct orr_app *app, bool present) {
   fclose(file);
 }
 
-static void banner(const struct orr_app *app) {
+static void banner(struct orr_app *app) {
   struct orr_generation *generation = orr_code_current(app->code);
   fprintf(stderr, "orrery %s  %s\n  url      %s\n  data     %s (durability %s)\n  scripts  %u, pipelines %u\n",
           ORR_VERSION, app->options.dev ? "dev (not for production)" : "serve", app->listen_url, app->store_path,
@@ -87,7 +87,9 @@ static void banner(const struct orr_app *app) {
   if (app->recovered > 0) fprintf(stderr, "  recovered %u open runs\n", app->recovered);
   orr_generation_unref(generation);
   struct orr_buf text = ORR_BUF_INIT;
+  pthread_mutex_lock(&app->mutex); // the watcher may build already
   for (size_t i = 0; i < app->problems.len; i++) orr_problem_render(&app->problems.items[i], isatty(2) != 0, &text);
+  pthread_mutex_unlock(&app->mutex);
   if (text.len > 0) fprintf(stderr, "%sthe last good generation serves\n", orr_buf_cstr(&text));
   orr_buf_free(&text);
   fflush(stderr);

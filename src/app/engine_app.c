@@ -71,6 +71,7 @@ static void built(void *context, struct orr_generation *generation, struct orr_p
     orr_generation_unref(generation);
   }
   pthread_mutex_lock(&app->mutex);
+  bool was_broken = app->problems.len > 0;
   orr_problems_free(&app->problems);
   app->problems = *problems;
   *problems = (struct orr_problems){0};
@@ -79,7 +80,7 @@ static void built(void *context, struct orr_generation *generation, struct orr_p
   struct orr_buf text = ORR_BUF_INIT;
   for (size_t i = 0; i < app->problems.len; i++) orr_problem_render(&app->problems.items[i], isatty(2), &text);
   if (app->problems.len > 0) orr_buf_text(&text, "the last good generation keeps serving\n");
-  else if (app->options.dev) orr_buf_printf(&text, "reloaded in %.1f ms\n", ms);
+  else if (app->options.dev || was_broken) orr_buf_printf(&text, "reloaded in %.1f ms\n", ms);
   pthread_mutex_unlock(&app->mutex);
   if (text.len > 0 && write(2, text.data, text.len) < 0) errno = 0; // a closed terminal is no reason to stop
   orr_buf_free(&text);
