@@ -71,23 +71,83 @@ function process.environment(more) end
 ---@class orrery.Response
 ---@field status integer
 ---@field ok boolean 200 to 299
----@field headers table<string, string>
+---@field headers table<string, string> names in lower case; repeated ones joined by ", "
 ---@field body string
----@field url string
+---@field file? string to_file, once it is there
+---@field url string after redirects
 ---@field seconds number
+---@field http_version? "1.0"|"1.1"|"2"
 ---@field json fun(self: orrery.Response): any, orrery.Error?
 ---@field expect fun(self: orrery.Response, wanted?: integer|integer[]): orrery.Response
 
----@class orrery.RequestOptions
+---An answer whose body comes by pieces. Closed with the attempt at the latest: `local res <close> = …`.
+---@class orrery.StreamResponse
+---@field status integer
+---@field ok boolean 200 to 299
+---@field headers table<string, string>
+---@field url string
+---@field read fun(self: orrery.StreamResponse): string?, orrery.Error? next piece; nil at the end
+---@field chunks fun(self: orrery.StreamResponse): fun(): string? for a loop, which closes the stream; raises if it breaks off
+---@field lines fun(self: orrery.StreamResponse, max_bytes?: integer): fun(): string? the same by lines
+---@field expect fun(self: orrery.StreamResponse, wanted?: integer|integer[]): orrery.StreamResponse
+---@field close fun(self: orrery.StreamResponse)
+
+---@class orrery.Part
+---@field name string
+---@field data? string
+---@field file? string path; sent from disk by pieces
+---@field filename? string
+---@field type? string Content-Type
+
+---@class orrery.TransferOptions
+---@field headers? table<string, any>
+---@field timeout? orrery.Duration of the whole request (default: 30 s; none for streams and bodies by pieces)
+---@field connect_timeout? orrery.Duration (default: 10 s)
+---@field idle_timeout? orrery.Duration ends it when nothing moves for so long (default: 60 s for streams and bodies by pieces)
+---@field min_speed? integer bytes a second below which it counts as idle (default: 1)
+---@field redirects? integer (default: 5; at most 10)
+---@field max_bytes? integer of the answer (default: 16 MiB; 1 GiB with to_file; streams: none)
+---@field guard? boolean refuse addresses that are not public, on every redirect, too
+---@field proxy? string http://, https://, socks5:// or socks5h://; not together with guard
+---@field http_version? "1.1"|"2"|"2-prior-knowledge" (default: what TLS agrees on; streams: 1.1)
+---@field ca_file? string PEM file of the authorities to trust, in place of the system's
+
+---@class orrery.RequestOptions: orrery.TransferOptions
 ---@field method? string
----@field headers? table<string, string>
 ---@field query? table<string, any>
----@field body? string
+---@field body? string|fun(): string? text, or a function that gives the next piece, asked when there is room
 ---@field json? any
----@field timeout? orrery.Duration
----@field connect_timeout? orrery.Duration
----@field redirects? integer
----@field max_bytes? integer
+---@field multipart? orrery.Part[]
+---@field from_file? string path; sent from disk by pieces
+---@field to_file? string path that takes the body of a 2xx answer, whole or not at all
+
+---@class orrery.SessionOptions: orrery.TransferOptions
+---@field base_url? string requests give paths below it
+---@field cookies? boolean keep cookies between requests
+
+---`local s <close> = o.http.session { … }`
+---@class orrery.Session
+---@field request fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field get fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field head fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field post fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field put fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field patch fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field delete fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field options fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.Response?, orrery.Error?
+---@field stream fun(self: orrery.Session, url: string, options?: orrery.RequestOptions): orrery.StreamResponse?, orrery.Error?
+---@field close fun(self: orrery.Session)
+
+---@class orrery.SignOptions
+---@field secret string|string[] text, or "whsec_" and base64; several: several signatures
+---@field id? string (default: a random one)
+---@field timestamp? integer seconds since 1970 (default: now)
+---@field form? "standard"|"github"
+
+---@class orrery.VerifyOptions
+---@field secret string|string[] any of them will do
+---@field tolerance? orrery.Duration how old the message may be (default: "5m")
+---@field form? "standard"|"github"
 
 ---`o.http "name" { … }` declares a step; `o.http.get(url)` is the client.
 ---@class orrery.http
@@ -133,6 +193,25 @@ function http.delete(url, options) end
 ---@return orrery.Response? response
 ---@return orrery.Error? err
 function http.options(url, options) end
+---@param url string
+---@param options? orrery.RequestOptions
+---@return orrery.StreamResponse? response
+---@return orrery.Error? err
+function http.stream(url, options) end
+---@param options? orrery.SessionOptions
+---@return orrery.Session
+function http.session(options) end
+---Headers that sign a web-hook: the Standard Webhooks form, or GitHub's.
+---@param body string
+---@param options orrery.SignOptions
+---@return table<string, string> headers
+function http.sign(body, options) end
+---@param headers table<string, string>
+---@param body string as it was received
+---@param options orrery.VerifyOptions
+---@return true? ok
+---@return orrery.Error? err signature_missing, signature_mismatch, timestamp_invalid, timestamp_tolerance
+function http.verify(headers, body, options) end
 ---@param url string
 ---@param query? table<string, any>
 ---@return string

@@ -37,7 +37,12 @@
 ---@field body? string|orrery.Ref|fun(ctx: orrery.Context): any # request body as text
 ---@field json? any # request body, sent as JSON
 ---@field expect? integer|integer[]|fun(response: orrery.Response): boolean # statuses that count as success, or function(response) -> boolean (default: 200 to 299)
----@field max_bytes? integer # longest answer that is read, in bytes (default: 16 MiB)
+---@field max_bytes? integer # longest answer that is read, in bytes (default: 16 MiB, 1 GiB with to_file)
+---@field to_file? string|orrery.Ref|fun(ctx: orrery.Context): any # file that takes the answer's body, whole or not at all
+---@field redirects? integer # redirects that are followed (default: 5)
+---@field guard? boolean # refuse addresses that are not public, on every redirect, too (default: false)
+---@field proxy? string|orrery.Ref|fun(ctx: orrery.Context): any # http://, https://, socks5:// or socks5h:// proxy (default: none; the environment is not asked)
+---@field http_version? "1.1"|"2"|"2-prior-knowledge" # what to speak (default: what TLS agrees on)
 
 ---@class orrery.RedisOptions: orrery.StepOptions
 ---@field command? any[]|fun(ctx: orrery.Context): any[] # a list such as { "GET", o.ref "input.key" }, or function(ctx) -> list

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Kind http: one request; its output is { status, headers, body } with `json` in place of body when the answer is JSON.
+-- Kind http: one request; its output is { status, headers, body } with `json` in place of body when the answer is JSON, or
+-- `file` with to_file.
 local client = require "orrery.http_client"
 local context = require "orrery.ctx"
 local json = require "orrery.c.json"
@@ -17,7 +18,8 @@ local function wanted(expect, response)
 end
 
 local function output_of(response)
-  local out = { status = response.status, headers = response.headers }
+  local out = { status = response.status, headers = response.headers, file = response.file }
+  if response.file then return out end
   local kind = response.headers["content-type"] or ""
   if kind:find("^application/json") or kind:find("^application/[%w.-]+%+json") then
     local value, err = json.decode(response.body)
@@ -37,7 +39,8 @@ function M.run(ctx, pipeline, step)
   local response, err = client.request(value "url", {
     method = options.method, headers = value "headers", query = value "query", json = value "json",
     body = body ~= nil and tostring(body) or nil, max_bytes = options.max_bytes,
-    timeout = options.timeout and options.timeout / 1000 or nil,
+    timeout = options.timeout and options.timeout / 1000 or nil, redirects = options.redirects, guard = options.guard,
+    proxy = value "proxy", http_version = options.http_version, to_file = value "to_file",
   })
   if not response then error(err, 0) end
   if not wanted(options.expect, response) then error(client.status_error(response), 0) end
