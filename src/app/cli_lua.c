@@ -6,6 +6,7 @@
 #include "app/cli_lua.h"
 
 #include "app/app_lua.h"
+#include "base/json.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "io/http_client.h"
@@ -159,9 +160,19 @@ static int l_kind(lua_State *L) {
   return 1;
 }
 
+// raw(json, path) -> the text of the value there, as it stands; nil if there is none
+static int l_raw(lua_State *L) {
+  size_t len, path_len;
+  const char *text = luaL_checklstring(L, 1, &len), *path = luaL_checklstring(L, 2, &path_len);
+  struct orr_slice value;
+  if (orr_json_path(orr_slice_of(text, len), orr_slice_of(path, path_len), &value) != ORR_OK) return 0;
+  lua_pushlstring(L, (const char *)value.data, value.len);
+  return 1;
+}
+
 static int open_cli(lua_State *L) {
   static const luaL_Reg functions[] = {{"tty", l_tty}, {"columns", l_columns}, {"write", l_write}, {"sleep", l_sleep},
-                                       {"now_ms", l_now}, {"real", l_real}, {"kind", l_kind}, {NULL, NULL}};
+                                       {"now_ms", l_now}, {"raw", l_raw}, {"real", l_real}, {"kind", l_kind}, {NULL, NULL}};
   luaL_newlib(L, functions);
   struct client *client = lua_newuserdatauv(L, sizeof(*client), 0);
   client->open = false;

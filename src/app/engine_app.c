@@ -4,6 +4,7 @@
 // watch. The stop is the reverse.
 #include "app/engine_app.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -171,6 +172,7 @@ static enum orr_exit open_data(struct orr_app *app, char *message, size_t size) 
 }
 
 static struct orr_worker *new_worker(struct orr_app *app, uint32_t index, const char *name) {
+  orr_assert(app->workers_len > 0);
   uint32_t children = (ORR_CHILDREN_PER_CORE * cores() + app->workers_len - 1) / app->workers_len;
   struct orr_worker_options options = {
       .host = app->host, .code = app->code, .runlog = app->runlog, .spawner = app->spawner,

@@ -17,7 +17,7 @@ static void store_be64(uint8_t *bytes, uint64_t value) {
 
 struct orr_id orr_id_next(struct orr_id_source *source, int64_t wall_ms) {
   uint64_t ms = wall_ms < 0 ? 0 : (uint64_t)wall_ms & 0xffffffffffffu;
-  struct orr_id id;
+  struct orr_id id = {{0}};
   if ((int64_t)ms > orr_id_ms(&source->last)) {
     store_be64(id.bytes, ms << 16 | (orr_rng_next(&source->rng) & 0xffff));
     store_be64(id.bytes + 8, orr_rng_next(&source->rng));

@@ -28,22 +28,15 @@ static bool is_script_folder(const char *folder) {
   return false;
 }
 
-// The root of a single script's project: its folder; but of PROJECT/pipelines/x.lua the PROJECT, if
-// that has modules or a configuration, so that a script of a project means the same alone.
+// The root of a single script's project: its folder; but of PROJECT/pipelines/x.lua the PROJECT, so that a script of a
+// project means the same alone, unless its folder has modules of its own.
 static void find_root(const char *file, struct orr_project *project) {
   char *folder = orr_strdup(file);
   *strrchr(folder, '/') = '\0';
+  char *slash;
+  if (!exists(folder, "lib"))
+    while (is_script_folder(folder) && (slash = strrchr(folder, '/')) != folder) *slash = '\0';
   project->root = orr_strdup(folder[0] != '\0' ? folder : "/");
-  if (!exists(folder, "lib")) {
-    for (char *slash;
-         is_script_folder(folder) && (slash = strrchr(folder, '/')) != NULL && slash != folder;) {
-      *slash = '\0';
-      if (!exists(folder, "lib") && !exists(folder, "orrery.lua")) continue;
-      free(project->root);
-      project->root = orr_strdup(folder);
-      break;
-    }
-  }
   size_t root_len = strcmp(project->root, "/") == 0 ? 0 : strlen(project->root);
   project->only = orr_strdup(file + root_len + 1);
   free(folder);

@@ -49,6 +49,7 @@ void orr__slice_hook(lua_State *L, lua_Debug *frame) {
     if (lua->load_us == 0 || orr_clock_mono_us() < lua->load_us) return;
     orr_slicer_strike(lua->slicer, L);
     luaL_error(L, "took longer than %d ms", (int)ORR_LOAD_MS_MAX);
+    return; // luaL_error does not, but analysers cannot know
   }
   bool can_suspend = may_suspend(lua, L);
   if (!can_suspend) orr__worker_look_for_aborts(lua->worker, strand->work); // the worker cannot, meanwhile

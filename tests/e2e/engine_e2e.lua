@@ -48,6 +48,20 @@ o.pipeline "bad" {
   e2e.remove(project)
 end)
 
+test("run prints the output as it was recorded, nulls included", function()
+  local project = e2e.project { ["pipelines/null.lua"] = [[
+local o = require "orrery"
+o.pipeline "null" { o.step "s" { run = function() return { until_ = o.json.null, list = o.json.array {}, n = 9007199254740993 } end } }
+]] }
+  local run = e2e.orrery({ "run", project .. "/pipelines/null.lua" })
+  equal(run.code, 0, run.err)
+  contains(run.out, '"until_":null')
+  contains(run.out, '"list":[]')
+  contains(run.out, "9007199254740993")
+  equal(e2e.read(project .. "/.orrery/orrery.db") ~= nil, true, "the project's own store")
+  e2e.remove(project)
+end)
+
 test("an input that does not fit ends 4 and names the path", function()
   local project = e2e.project { ["n.lua"] = [[
 local o = require "orrery"

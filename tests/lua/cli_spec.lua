@@ -33,6 +33,7 @@ package.preload["orrery.c.cli"] = function()
     end,
     sleep = function(ms) world.now = world.now + ms end,
     now_ms = function() return world.now end,
+    raw = function(text, path) return text:match('"' .. path .. '":("[^"]*")') or text:match('"' .. path .. '":(%b{})') or text:match('"' .. path .. '":([^,}]+)') end,
     kind = function(path) return world.kinds[path] end,
     real = function(path) return path end,
     http = function(method, url, headers, body)

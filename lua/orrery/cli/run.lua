@@ -73,22 +73,21 @@ end
 local function paint(colour, text) return ui.paint(2, colour, text) end
 
 local function summary(run)
-  local done = 0
+  local done, all = 0, #(run.steps or {})
   for _, step in ipairs(run.steps or {}) do
     if step.status == "succeeded" then done = done + 1 end
   end
   local took = render.duration(render.took(run.started_at or run.created_at, run.finished_at))
-  return ("run %s %s: %d steps%s\n"):format(run.id, paint(render.STATUS_COLOURS[run.status] or "bold", run.status), done,
-                                           took ~= "" and " in " .. took or "")
+  local steps = done == all and tostring(all) or ("%d of %d"):format(done, all)
+  return ("run %s %s: %s %s%s\n"):format(run.id, paint(render.STATUS_COLOURS[run.status] or "bold", run.status), steps,
+                                          all == 1 and "step" or "steps", took ~= "" and " in " .. took or "")
 end
 
 --- Prints the run and gives the exit code.
 function M.report(run, text, values, code)
   if values.json then ui.out(text:gsub("\n*$", "") .. "\n") end
   if run.status == "succeeded" and not values.json then
-    local output = run.output
-    if output == nil then output = json.null end
-    ui.out(json.encode(output) .. "\n")
+    ui.out((cli.raw(text, "output") or "null") .. "\n") -- as recorded: decoding would lose what null is
   end
   if run.status ~= "succeeded" and type(run.error) == "table" then ui.err(render.error(run.error, paint)) end
   if not values.quiet then ui.err(summary(run)) end
@@ -135,7 +134,7 @@ local function hint_for(code, message)
   if code == EXIT.conflict and not message:find("--server", 1, true) then
     return "another engine serves this project: send the run to it with --server URL"
   end
-  if code == EXIT.usage then return "name one: orrery run PATH NAME" end
+  if code == EXIT.usage and message:find("name one", 1, true) then return "orrery run PATH NAME" end
 end
 
 local function failed_before_run(code, problems, rendered, message, values)
