@@ -14,8 +14,9 @@ say() { printf '%s\n' "$*"; }
 # build DIR TARGETS -- OPTIONS
 build() {
   dir=$1 targets=$2; shift 3
-  cmake -G Ninja -S . -B "$dir" "$@" >"$dir.log" 2>&1 && ninja -C "$dir" -j "$jobs" $targets >"$dir.log" 2>&1 && return 0
-  tail -n 80 "$dir.log"
+  mkdir -p "$dir"
+  cmake -G Ninja -S . -B "$dir" "$@" >"$dir/dev.log" 2>&1 && ninja -C "$dir" -j "$jobs" $targets >"$dir/dev.log" 2>&1 && return 0
+  tail -n 80 "$dir/dev.log"
   say "build of $dir failed"
   echo "0 1 build-$dir" >>"$results"
   return 1
@@ -52,6 +53,7 @@ if wants unit; then
   done
 fi
 wants sim && suite simulator ./build/orrery_sim --seeds 3000
+wants sim && suite planted-bugs ./build/orrery_sim --bugs
 wants bad && suite bad-scripts lua5.4 tests/bad/run.lua
 wants e2e && suite e2e lua5.4 tests/e2e/engine_e2e.lua
 wants e2e && [ -x build/asan/orrery ] &&

@@ -176,7 +176,7 @@ describe("run", function()
     world.app.run = { 0, picture() }
     assert.equal(0, cli.main { "run", "etl", "--project", "demo" })
     assert.equal('{"k":1}\n', world.out)
-    assert.matches("run " .. ID .. " succeeded: 1 steps in 1.5 s", world.err)
+    assert.matches("run " .. ID .. " succeeded: 1 step in 1.5 s", world.err)
     assert.equal("etl", world.calls[1].options.name)
     assert.equal("demo", world.calls[1].options.project)
   end)
