@@ -1,5 +1,5 @@
 -- ./dev bench: the canonical workloads on the real binary and store, each beside its physical limit in the same run.
---   lua5.4 tests/bench/bench.lua [W1 W2 W3 W4 W7 W9 W10 wheel sustained http] [--json] [--peers] [--runs N]
+--   lua5.4 tests/bench/bench.lua [W1 W2 W3 W4 W7 W9 W10 wheel redis sustained http] [--json] [--peers] [--runs N]
 -- Every figure is measured at least 5 times, engine and limit in turn: minimum, median, maximum, and the ratio of medians
 -- (higher is better; limit/value for times). A missed floor is reported and ends 0: a benchmark is not a test.
 package.path = "tests/support/?.lua;" .. package.path
@@ -246,6 +246,65 @@ function workloads.wheel()
     report { workload = "wheel-" .. row[1], class = "M", unit = "ns", values = ours[i], limits = theirs[i], floor = row[2], goal = row[3] }
   end
 end
+--- A redis-server beside it, without persistence; body(port).
+local function with_redis(body)
+  local port, folder = e2e.free_port(), e2e.temp()
+  local redis = e2e.start { "redis-server", "--port", tostring(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "" }
+  e2e.must(function() return e2e.start({ "redis-cli", "-p", tostring(port), "PING" }).wait().out:find("PONG") end, 20, "redis-server")
+  local ok, err = pcall(body, port)
+  redis.kill("sigkill")
+  redis.wait()
+  e2e.remove(folder)
+  if not ok then error(err, 0) end
+end
+--- Runs a script's one step and returns its output.
+local function step_output(name, body, port)
+  local folder = e2e.project { ["pipelines/" .. name .. ".lua"] = ([[
+local o = require "orrery"
+o.pipeline "%s" { o.step "s" { run = function(ctx)
+local r <close> = assert(o.redis.open("redis://127.0.0.1:%d"))
+%s
+end } }]]):format(name, port, body) }
+  local out = json.decode(capture(e2e.binary, "run", name, "--project", folder, "--workers", "1"))
+  e2e.remove(folder)
+  return out
+end
+function workloads.redis() -- SET, 1,000 in a pipeline, from one step; and 1,000 readers that wait on one worker
+  with_redis(function(port)
+    measure({ workload = "redis-pipe", class = "M", unit = "cmd/s", higher = true, floor = 50000, goal = 50000 }, function()
+      return step_output("pipe", [[
+local start = o.time.mono()
+for round = 1, 500 do
+  local commands = {}
+  for i = 1, 1000 do commands[i] = { "SET", "key:" .. i, "xxx" } end
+  assert(r:pipeline(commands)[1000] == "OK")
+end
+return 500000 / ((o.time.mono() - start) / 1000)]], port)
+    end, function()
+      local out = capture("redis-benchmark", "-p", tostring(port), "-t", "set", "-P", "1000", "-n", "2000000", "-d", "3", "--csv")
+      return tonumber(out:match('"SET","([%d.]+)"'))
+    end)
+    measure({ workload = "redis-wait", class = "M", unit = "ms" }, function() -- from the first push to the last of 1,000 readers
+      return step_output("waiters", [[
+local uv, woken = require "luv", 0
+for i = 1, 1000 do
+  local timer = uv.new_timer()
+  timer:start(0, 0, function()
+    timer:close()
+    assert(r:blpop("work", 0))
+    woken = woken + 1
+  end)
+end
+while tonumber(r:info("clients"):match("blocked_clients:(%d+)")) < 1000 do ctx.sleep("1ms") end
+local commands = {}
+for i = 1, 1000 do commands[i] = { "RPUSH", "work", i } end
+local start = o.time.mono()
+r:pipeline(commands)
+while woken < 1000 do ctx.sleep("1ms") end
+return o.time.mono() - start]], port)
+    end)
+  end)
+end
 
 local function peers()
   local redis_port = e2e.free_port()
@@ -267,7 +326,7 @@ local function peers()
   e2e.remove(folder)
 end
 
-local order = { "W1", "http", "W2", "W3", "W4", "W7", "W9", "W10", "wheel", "sustained" }
+local order = { "W1", "http", "W2", "W3", "W4", "W7", "W9", "W10", "wheel", "redis", "sustained" }
 for word in pairs(words) do
   if not workloads[word] then
     io.stderr:write("bench: no workload " .. word .. "; there are: " .. table.concat(order, " ") .. "\n")
