@@ -6,7 +6,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 mkdir -p build
 results=build/results
 : >"$results"
-suites=${ORRERY_TESTS:-"tidy lua unit sim bad e2e faults crash fuzz tsan rock"}
+suites=${ORRERY_TESTS:-"tidy lua unit sim e2e faults crash fuzz tsan rock"}
 
 wants() { case " $suites " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
 say() { printf '%s\n' "$*"; }
@@ -54,7 +54,6 @@ if wants unit; then
 fi
 wants sim && suite simulator ./build/orrery_sim --seeds 3000
 wants sim && suite planted-bugs ./build/orrery_sim --bugs
-wants bad && suite bad-scripts lua5.4 tests/bad/run.lua
 wants e2e && suite e2e lua5.4 tests/e2e/engine_e2e.lua
 wants e2e && [ -x build/asan/orrery ] &&
   suite e2e-asan env ORRERY_BINARY="$PWD/build/asan/orrery" ORRERY_TEST_SLOWNESS=4 lua5.4 tests/e2e/engine_e2e.lua

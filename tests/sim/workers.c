@@ -212,6 +212,7 @@ static void body(struct world *w, struct sim_attempt *attempt, struct orr_task *
   case ORR_STEP_LUA:
   case ORR_STEP_SHELL:
   case ORR_STEP_HTTP:
+  case ORR_STEP_REDIS:
     ok_out(w, task);
     if (sim_chance(w, w->faults.cached_permille)) cached_out(w, task);
     break;

@@ -1,4 +1,4 @@
--- Every wrong script of this folder through the real binary: `orrery validate` must print the expected message and end 4.
+-- Every wrong script of tests/bad through the real binary: `orrery validate` must print the expected message and end 4.
 -- The messages themselves are in tests/bad/expected; tests/unit/test_bad_scripts.c compares them whole at the loader.
 package.path = "tests/support/?.lua;" .. package.path
 local e2e = require "e2e"
