@@ -79,6 +79,7 @@ local function summary(run)
   end
   local took = render.duration(render.took(run.started_at or run.created_at, run.finished_at))
   local steps = done == all and tostring(all) or ("%d of %d"):format(done, all)
+  if run.steps_next then steps = "more than " .. all end -- a picture holds so many and no more
   return ("run %s %s: %s %s%s\n"):format(run.id, paint(render.STATUS_COLOURS[run.status] or "bold", run.status), steps,
                                           all == 1 and "step" or "steps", took ~= "" and " in " .. took or "")
 end
