@@ -17,6 +17,7 @@
 ---@field code string
 ---@field message string
 ---@field retryable? boolean
+---@field retry_after_ms? integer the next attempt waits at least so long
 
 ---@class orrery
 ---@field http orrery.http

@@ -34,7 +34,7 @@ end
 -- The body into a file that appears whole or not at all.
 local function save(stream, path)
   local temporary = path .. ".part-" .. c.random_hex(8)
-  local cleanup <close> = setmetatable({}, { __close = function() if temporary then os.remove(temporary) end end })
+  local _ <close> = setmetatable({}, { __close = function() if temporary then os.remove(temporary) end end })
   local ok, err = fs.run("write", temporary, "", false)
   while ok do
     local bytes
@@ -110,7 +110,7 @@ local function stream(url, options, jar)
   local spec = options_of.spec(options, jar)
   spec.stream = true
   local handle = open(url, options, body, spec)
-  local guard <close> = setmetatable({}, { __close = function() if handle then handle:close() end end })
+  local _ <close> = setmetatable({}, { __close = function() if handle then handle:close() end end })
   local status, headers, effective = sent(handle, body):head()
   if not status then return nil, headers end
   local answer = response.stream(handle, status, headers, effective or url)

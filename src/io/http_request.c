@@ -245,9 +245,14 @@ static void set_method(struct setter *setter, const struct orr_http_options *opt
   const char *method = options->method != NULL ? options->method : "GET";
   bool posts = strcmp(method, "POST") == 0;
   if (options->upload) {
-    SET(setter, CURLOPT_UPLOAD, 1L);
-    SET(setter, CURLOPT_INFILESIZE_LARGE, (curl_off_t)options->upload_bytes);
-    SET(setter, CURLOPT_CUSTOMREQUEST, method);
+    if (posts) { // as POST itself, so that a 303 makes it a GET
+      SET(setter, CURLOPT_POST, 1L);
+      SET(setter, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->upload_bytes);
+    } else {
+      SET(setter, CURLOPT_UPLOAD, 1L);
+      SET(setter, CURLOPT_INFILESIZE_LARGE, (curl_off_t)options->upload_bytes);
+      SET(setter, CURLOPT_CUSTOMREQUEST, method);
+    }
     SET(setter, CURLOPT_FRESH_CONNECT, 1L); // on a dead connection the body could not be sent again
   } else if (options->has_body || posts) {
     SET(setter, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->body.len);

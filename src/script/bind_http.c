@@ -119,10 +119,18 @@ static int results(lua_State *L, int status, lua_KContext context) {
 
 // --- options ----------------------------------------------------------------------------------------------------------
 
+// A string without NUL; what comes after one would be lost unseen.
+static const char *whole_text(lua_State *L, int index, const char *what) {
+  size_t len;
+  const char *text = luaL_checklstring(L, index, &len);
+  if (strlen(text) != len) luaL_error(L, "o.http: %s holds a NUL byte", what);
+  return text;
+}
+
 // Fields of the last argument; strings stay in that table.
 static const char *text_field(lua_State *L, int table, const char *name) {
   lua_getfield(L, table, name);
-  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? whole_text(L, -1, name) : NULL;
   lua_pop(L, 1);
   return text;
 }
@@ -156,8 +164,8 @@ struct jar_box {
 // http_version, ca_file, jar, stream, upload, upload_bytes }). Leaves a userdata that holds the lines.
 static void read_options(lua_State *L, struct orr_http_options *options) {
   size_t body_len = 0;
-  options->method = luaL_checkstring(L, 1);
-  options->url = luaL_checkstring(L, 2);
+  options->method = whole_text(L, 1, "the method");
+  options->url = whole_text(L, 2, "the URL");
   luaL_checktype(L, 3, LUA_TTABLE);
   const char *body = luaL_optlstring(L, 4, NULL, &body_len);
   luaL_checktype(L, 5, LUA_TTABLE);
@@ -185,7 +193,7 @@ static void read_options(lua_State *L, struct orr_http_options *options) {
   const char **headers = lua_newuserdatauv(L, (len + 1) * sizeof(*headers), 0);
   for (size_t i = 0; i < len; i++) {
     lua_rawgeti(L, 3, (lua_Integer)i + 1);
-    headers[i] = luaL_checkstring(L, -1); // stays in the list
+    headers[i] = whole_text(L, -1, "a header"); // stays in the list
     lua_pop(L, 1);
   }
   headers[len] = NULL;

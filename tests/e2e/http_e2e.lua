@@ -317,6 +317,8 @@ end)
 
 test("a redirect wants a streamed body again: that is an error, not a wrong request", function()
   local server = servers.origin(function(request)
+    if request.path == "/other" then return servers.reply("303 See Other", "", { Location = "/seen" }) end
+    if request.path == "/seen" then return servers.reply("200 OK", request.method .. #request.body) end
     if request.path == "/first" then return servers.reply("307 Temporary Redirect", "", { Location = "/second" }) end
     return servers.reply("200 OK", request.body)
   end)
@@ -324,10 +326,17 @@ test("a redirect wants a streamed body again: that is an error, not a wrong requ
     local first = true
     local res, failure = o.http.put(input.url .. "/first", { body = function() if first then first = false return "once" end end })
     local whole = o.http.put(input.url .. "/first", { body = "again" })
-    return { streamed = failure and failure.code or res.status, whole = whole.body }
+    local left = 3
+    local seen = o.http.post(input.url .. "/other", { body = function() left = left - 1 return left >= 0 and "piece" or nil end })
+    local nul = pcall(o.http.get, input.url .. "\0.example.com/")
+    return { seen = seen.body, nul = nul, streamed = failure and failure.code or res.status, whole = whole.body }
   ]], { url = server.url })
   equal(out.streamed, "rewind")
   equal(out.whole, "again")
+  equal(out.seen, "GET0")
+  equal(server.requests[#server.requests - 1].headers["transfer-encoding"], "chunked")
+  equal(server.requests[#server.requests - 1].body, "piecepiecepiece")
+  equal(out.nul, false)
   server.close()
 end)
 
