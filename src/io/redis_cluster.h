@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Inside of the Cluster client, between its map (redis_cluster.c) and its requests (redis_cluster_request.c).
+// Inside of the Cluster client, between its map (redis_cluster.c) and its requests
+// (redis_cluster_request.c).
 #pragma once
 
 #include "io/redis_internal.h"
@@ -24,7 +25,10 @@ struct orr__redis_cluster {
   struct orr_list hooks;
 };
 // The node of an address; made if it is new. NULL: too many.
-struct orr__redis_cluster_node *orr__redis_cluster_node(struct orr__redis_cluster *cluster, const struct orr_redis_host *host);
+struct orr__redis_cluster_node *orr__redis_cluster_node(struct orr__redis_cluster *cluster,
+                                                        const struct orr_redis_host *host);
 // "host:port" of MOVED and ASK; an empty host is that of `from`.
-bool orr__redis_cluster_address(struct orr_slice text, const struct orr_redis_host *from, struct orr_redis_host *host);
-void orr__redis_cluster_assign(struct orr__redis_cluster *cluster, int32_t slot, const struct orr__redis_cluster_node *node);
+bool orr__redis_cluster_address(struct orr_slice text, const struct orr_redis_host *from,
+                                struct orr_redis_host *host);
+void orr__redis_cluster_assign(struct orr__redis_cluster *cluster, int32_t slot,
+                               const struct orr__redis_cluster_node *node);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Requests on a Cluster: commands are sent to their slots' nodes, each node's in one go and in order, redirected ones again,
-// and the answers joined in the order of the commands. A transaction goes to one node whole. Invariant: a command is
-// sent again only if it was not carried out (MOVED, ASK, TRYAGAIN, CLUSTERDOWN, no connection), or only reads.
-// Thread: the loop's.
+// Requests on a Cluster: commands are sent to their slots' nodes, each node's in one go and in
+// order, redirected ones again, and the answers joined in the order of the commands. A transaction
+// goes to one node whole. Invariant: a command is sent again only if it was not carried out (MOVED,
+// ASK, TRYAGAIN, CLUSTERDOWN, no connection), or only reads. Thread: the loop's.
 #include "io/redis_cluster.h"
 
 #include "base/check.h"
@@ -16,13 +16,13 @@ struct part { // what goes to one node, in this round
   struct orr_redis_request *request;
   struct orr__redis_op op;
   struct orr__redis_pool *pool;
-  bool asking;        // one command, after ASK
+  bool asking; // one command, after ASK
   struct orr_buf bytes;
   uint32_t *commands; // indices
   uint32_t len, cap;
 };
-struct command { // where one stands
-  struct orr_buf answer; // empty: none yet
+struct command {               // where one stands
+  struct orr_buf answer;       // empty: none yet
   struct orr__redis_pool *ask; // after ASK: where, this once
 };
 struct orr__redis_cluster_work {
@@ -43,7 +43,7 @@ static struct orr__redis_cluster *cluster_of(const struct orr__redis_cluster_wor
   return work->request->client->cluster;
 }
 
-// --- ending --------------------------------------------------------------------------------------------------------------
+// --- ending --------------------------------------------------------------------------------------
 
 static void parts_free(struct orr__redis_cluster_work *work) {
   for (uint32_t i = 0; i < work->parts_len; i++) {
@@ -87,25 +87,29 @@ static void finish(struct orr__redis_cluster_work *work) {
   orr__redis_request_done(request, NULL, &replies);
 }
 
-// --- answers ---------------------------------------------------------------------------------------------------------------
+// --- answers -------------------------------------------------------------------------------------
 
 enum verdict { TAKE, AGAIN, AGAIN_LATER };
 
 // "MOVED 3999 127.0.0.1:6381" and "ASK ..."
-static struct orr__redis_cluster_node *target_of(struct orr__redis_cluster *cluster, const struct part *part,
-                                                 struct orr_slice text, int32_t *slot) {
-  char copy[ORR_REDIS_HOST_BYTES + 64], address[ORR_REDIS_HOST_BYTES + 8];
+static struct orr__redis_cluster_node *target_of(struct orr__redis_cluster *cluster,
+                                                 const struct part *part, struct orr_slice text,
+                                                 int32_t *slot) {
+  const uint8_t *at = text.data, *end = text.data + text.len;
   struct orr_redis_host host;
-  size_t len = text.len < sizeof(copy) - 1 ? text.len : sizeof(copy) - 1;
-  memcpy(copy, text.data, len);
-  copy[len] = 0;
-  if (sscanf(copy, "%*s %d %263s", slot, address) != 2 || *slot < 0 || *slot >= ORR_REDIS_SLOTS) return NULL;
-  if (!orr__redis_cluster_address(orr_slice_text(address), &part->pool->host, &host)) return NULL;
+  while (at < end && *at != ' ') at++; // the word
+  while (at < end && *at == ' ') at++;
+  *slot = 0;
+  for (; at < end && *at >= '0' && *at <= '9' && *slot < ORR_REDIS_SLOTS; at++)
+    *slot = *slot * 10 + (*at - '0');
+  if (*slot >= ORR_REDIS_SLOTS || at == end || *at++ != ' ') return NULL;
+  struct orr_slice address = orr_slice_of(at, (size_t)(end - at));
+  if (!orr__redis_cluster_address(address, &part->pool->host, &host)) return NULL;
   return orr__redis_cluster_node(cluster, &host);
 }
 
-static enum verdict judge(struct orr__redis_cluster_work *work, const struct part *part, struct orr_slice reply,
-                          struct orr__redis_pool **ask) {
+static enum verdict judge(struct orr__redis_cluster_work *work, const struct part *part,
+                          struct orr_slice reply, struct orr__redis_pool **ask) {
   struct orr_reader cursor = orr_reader_of(reply);
   struct orr_redis_node node;
   struct orr_redis_failure failure;
@@ -125,7 +129,8 @@ static enum verdict judge(struct orr__redis_cluster_work *work, const struct par
     }
     return AGAIN;
   }
-  if (strcmp(failure.code, "tryagain") != 0 && strcmp(failure.code, "clusterdown") != 0) return TAKE;
+  if (strcmp(failure.code, "tryagain") != 0 && strcmp(failure.code, "clusterdown") != 0)
+    return TAKE;
   if (strcmp(failure.code, "clusterdown") == 0) orr__redis_cluster_stale(cluster_of(work));
   work->last = failure;
   return AGAIN_LATER;
@@ -155,7 +160,8 @@ static void take_atomic(struct orr__redis_cluster_work *work, struct part *part)
   while (orr_redis_reply_next(&cursor, &reply)) {
     enum verdict verdict = judge(work, part, reply, &ask);
     if (verdict != TAKE) again = true;
-    if (verdict == AGAIN_LATER || ask != NULL) work->wait = true; // a slot on its way: when it has arrived
+    if (verdict == AGAIN_LATER || ask != NULL)
+      work->wait = true; // a slot on its way: when it has arrived
   }
   if (again) return;
   cursor = orr_reader_of(orr_buf_slice(&part->op.replies));
@@ -163,7 +169,7 @@ static void take_atomic(struct orr__redis_cluster_work *work, struct part *part)
     orr_buf_slice_append(&work->commands[i].answer, reply);
 }
 
-// --- rounds ----------------------------------------------------------------------------------------------------------------
+// --- rounds --------------------------------------------------------------------------------------
 
 static void retry_fired(struct orr__redis_timer *timer) {
   round_begin(ORR_CONTAINER_OF(timer, struct orr__redis_cluster_work, retry));
@@ -181,11 +187,13 @@ static void round_end(struct orr__redis_cluster_work *work) {
   parts_free(work);
   if (work->failure.status != ORR_OK || all_answered(work)) {
     finish(work);
-  } else if (work->rounds >= ROUNDS_MAX || now_ms - work->begun_ms > client->url.connect_timeout_ms) {
+  } else if (work->rounds >= ROUNDS_MAX ||
+             now_ms - work->begun_ms > client->url.connect_timeout_ms) {
     work->failure = work->last;
     finish(work);
   } else if (work->wait) {
-    orr__redis_timer_set(client, &work->retry, now_ms + orr__redis_backoff_ms(client, work->rounds + 1), retry_fired);
+    orr__redis_timer_set(client, &work->retry,
+                         now_ms + orr__redis_backoff_ms(client, work->rounds + 1), retry_fired);
   } else {
     round_begin(work);
   }
@@ -195,8 +203,10 @@ static void part_done(struct orr__redis_op *op) {
   struct part *part = op->owner;
   struct orr__redis_cluster_work *work = part->request->work;
   if (op->failure.status == ORR_OK) {
-    if (part->request->batch.atomic) take_atomic(work, part);
-    else take_part(work, part);
+    if (part->request->batch.atomic)
+      take_atomic(work, part);
+    else
+      take_part(work, part);
   } else if (op->failure.retryable && strcmp(op->failure.code, "connect") == 0) {
     work->last = op->failure; // not sent, or it only reads: perhaps another node has its slots now
     work->wait = true;
@@ -207,7 +217,8 @@ static void part_done(struct orr__redis_op *op) {
   if (--work->parts_open == 0) round_end(work);
 }
 
-static struct part *part_for(struct orr__redis_cluster_work *work, struct orr__redis_pool *pool, bool asking) {
+static struct part *part_for(struct orr__redis_cluster_work *work, struct orr__redis_pool *pool,
+                             bool asking) {
   for (uint32_t i = 0; i < work->parts_len && !asking; i++)
     if (work->parts[i]->pool == pool && !work->parts[i]->asking) return work->parts[i];
   struct part *part = orr_alloc(sizeof(*part));
@@ -256,7 +267,8 @@ static bool distribute(struct orr__redis_cluster_work *work) { // false: the map
     }
     int32_t slot = batch->atomic ? atomic : batch->commands[i].slot;
     struct orr__redis_pool *pool = any;
-    if (slot != ORR_REDIS_SLOT_NONE || any == NULL) pool = orr__redis_cluster_pool(cluster_of(work), slot, &work->hook);
+    if (slot != ORR_REDIS_SLOT_NONE || any == NULL)
+      pool = orr__redis_cluster_pool(cluster_of(work), slot, &work->hook);
     if (pool == NULL) return false;
     if (slot == ORR_REDIS_SLOT_NONE) any = pool;
     part_add(part_for(work, pool, false), i);
@@ -284,7 +296,8 @@ static void round_begin(struct orr__redis_cluster_work *work) {
 }
 
 static void loaded(struct orr__redis_hook *hook, const struct orr_redis_failure *failure) {
-  struct orr__redis_cluster_work *work = ORR_CONTAINER_OF(hook, struct orr__redis_cluster_work, hook);
+  struct orr__redis_cluster_work *work =
+      ORR_CONTAINER_OF(hook, struct orr__redis_cluster_work, hook);
   if (failure == NULL) {
     round_begin(work);
     return;
@@ -300,7 +313,8 @@ void orr__redis_cluster_start(struct orr_redis_request *request) {
   int32_t slot;
   if (request->batch.atomic && !atomic_slot(&request->batch, &slot)) {
     orr__redis_fail(&request->failure, ORR_ERR_INVALID, "crossslot", false,
-                    "the keys of a transaction must lie in one slot of the Cluster: give them a common {hash tag}");
+                    "the keys of a transaction must lie in one slot of the Cluster: give them a "
+                    "common {hash tag}");
     orr__redis_request_fail_soon(request);
     return;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// hiredis' reader, with callbacks that write flat replies instead of a tree. Invariant: `replies` up to `whole` are complete;
-// what follows belongs to the reply that is being read. Thread: the owner's.
+// hiredis' reader, with callbacks that write flat replies instead of a tree. Invariant: `replies`
+// up to `whole` are complete; what follows belongs to the reply that is being read. Thread: the
+// owner's.
 #include "io/redis_codec.h"
 
 #include "base/check.h"
@@ -16,17 +17,24 @@ struct orr_redis_reader {
   bool over; // the reply was given up: too large
 };
 
-// --- nodes ---------------------------------------------------------------------------------------------------------
+// --- nodes ---------------------------------------------------------------------------------------
 
 void orr_redis_node_append(struct orr_buf *out, const struct orr_redis_node *node) {
   orr_buf_u8(out, (uint8_t)node->type);
   switch (node->type) {
   case ORR_REDIS_STRING:
   case ORR_REDIS_STATUS:
-  case ORR_REDIS_ERROR: orr_buf_bytes(out, node->text); break;
-  case ORR_REDIS_ARRAY: orr_buf_varint(out, node->len); break;
-  case ORR_REDIS_INTEGER: orr_buf_svarint(out, node->integer); break;
-  case ORR_REDIS_NIL: break;
+  case ORR_REDIS_ERROR:
+    orr_buf_bytes(out, node->text);
+    break;
+  case ORR_REDIS_ARRAY:
+    orr_buf_varint(out, node->len);
+    break;
+  case ORR_REDIS_INTEGER:
+    orr_buf_svarint(out, node->integer);
+    break;
+  case ORR_REDIS_NIL:
+    break;
   }
 }
 
@@ -36,10 +44,17 @@ bool orr_redis_node_next(struct orr_reader *cursor, struct orr_redis_node *node)
   switch (node->type) {
   case ORR_REDIS_STRING:
   case ORR_REDIS_STATUS:
-  case ORR_REDIS_ERROR: node->text = orr_read_bytes(cursor); break;
-  case ORR_REDIS_ARRAY: node->len = orr_read_varint(cursor); break;
-  case ORR_REDIS_INTEGER: node->integer = orr_read_svarint(cursor); break;
-  case ORR_REDIS_NIL: break;
+  case ORR_REDIS_ERROR:
+    node->text = orr_read_bytes(cursor);
+    break;
+  case ORR_REDIS_ARRAY:
+    node->len = orr_read_varint(cursor);
+    break;
+  case ORR_REDIS_INTEGER:
+    node->integer = orr_read_svarint(cursor);
+    break;
+  case ORR_REDIS_NIL:
+    break;
   }
   orr_assert(!cursor->failed); // we wrote it
   return true;
@@ -58,7 +73,7 @@ bool orr_redis_reply_next(struct orr_reader *cursor, struct orr_slice *reply) {
   return true;
 }
 
-// --- callbacks of hiredis: any pointer that is not NULL stands for "taken" --------------------------------------------
+// --- callbacks of hiredis: any pointer that is not NULL stands for "taken" -----------------------
 
 static void *append(const redisReadTask *task, const struct orr_redis_node *node) {
   struct orr_redis_reader *self = task->privdata;
@@ -89,9 +104,10 @@ static void *take_nil(const redisReadTask *task) {
 static void drop(void *object) { (void)object; }
 
 // hiredis does not write to it.
-static redisReplyObjectFunctions callbacks = {take_string, take_array, take_integer, take_nil, drop};
+static redisReplyObjectFunctions callbacks = {take_string, take_array, take_integer, take_nil,
+                                              drop};
 
-// --- the reader ----------------------------------------------------------------------------------------------------
+// --- the reader ----------------------------------------------------------------------------------
 
 struct orr_redis_reader *orr_redis_reader_new(void) {
   struct orr_redis_reader *self = orr_alloc(sizeof(*self));
@@ -119,7 +135,8 @@ bool orr_redis_reader_empty(const struct orr_redis_reader *self) {
   return between && reader->pos == reader->len;
 }
 
-// What waits for its end must not wait for ever: hiredis looks for the end of a line anew with every feed.
+// What waits for its end must not wait for ever: hiredis looks for the end of a line anew with
+// every feed.
 static enum orr_status check_pending(const struct orr_redis_reader *self, const char **message) {
   const redisReader *reader = self->reader;
   size_t pending = reader->len - reader->pos;
@@ -159,7 +176,7 @@ struct orr_buf orr_redis_reader_take(struct orr_redis_reader *self) {
   return replies;
 }
 
-// --- commands ------------------------------------------------------------------------------------------------------
+// --- commands ------------------------------------------------------------------------------------
 
 static void append_count(struct orr_buf *out, char mark, size_t value) {
   char text[24], *at = text + sizeof(text);

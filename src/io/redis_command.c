@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The table of commands, and slots. Commands of Redis 7.0 that write and take their key first need no row.
+// The table of commands, and slots. Commands of Redis 7.0 that write and take their key first need
+// no row.
 #include "io/redis_command.h"
 
 #include "base/check.h"
@@ -188,11 +189,12 @@ static const struct row rows[] = {
     {"zunion", KEY_COUNT_1, READ, 0},
 };
 
-// --- slots ---------------------------------------------------------------------------------------------------------
+// --- slots ---------------------------------------------------------------------------------------
 
 int32_t orr_redis_slot(struct orr_slice key) {
-  static const uint16_t nibbles[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
-                                       0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
+  static const uint16_t nibbles[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5,
+                                       0x60c6, 0x70e7, 0x8108, 0x9129, 0xa14a, 0xb16b,
+                                       0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
   const uint8_t *open = key.len > 0 ? memchr(key.data, '{', key.len) : NULL;
   if (open != NULL) {
     const uint8_t *end = key.data + key.len, *close = memchr(open, '}', (size_t)(end - open));
@@ -206,7 +208,7 @@ int32_t orr_redis_slot(struct orr_slice key) {
   return crc % ORR_REDIS_SLOTS;
 }
 
-// --- classes -------------------------------------------------------------------------------------------------------
+// --- classes -------------------------------------------------------------------------------------
 
 static bool is_word(struct orr_slice arg, const char *word) {
   return arg.len == strlen(word) && strncasecmp((const char *)arg.data, word, arg.len) == 0;
@@ -216,16 +218,20 @@ static const struct row *row_of(struct orr_slice name) {
   size_t low = 0, high = sizeof(rows) / sizeof(*rows);
   while (low < high) {
     size_t middle = (low + high) / 2, len = strlen(rows[middle].name);
-    int order = strncasecmp((const char *)name.data, rows[middle].name, name.len < len ? name.len : len);
+    int order =
+        strncasecmp((const char *)name.data, rows[middle].name, name.len < len ? name.len : len);
     if (order == 0) order = name.len < len ? -1 : name.len > len;
     if (order == 0) return &rows[middle];
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return NULL;
 }
 
-static size_t option_at(const struct orr_slice *args, size_t count, const char *word) { // 0: not there
+static size_t option_at(const struct orr_slice *args, size_t count,
+                        const char *word) { // 0: not there
   for (size_t i = 1; i < count; i++) {
     if (is_word(args[i], word)) return i;
     if (is_word(args[i], "STREAMS")) return 0; // keys and ids follow
@@ -236,13 +242,20 @@ static size_t option_at(const struct orr_slice *args, size_t count, const char *
 
 static size_t key_index(const struct orr_slice *args, size_t count, enum key_at key) { // 0: none
   switch (key) {
-  case KEY_1: return 1;
-  case KEY_NONE: return 0;
-  case KEY_2: return 2;
-  case KEY_3: return 3;
-  case KEY_COUNT_1: return 2;
-  case KEY_COUNT_2: return count > 2 && is_word(args[2], "0") ? 0 : 3;
-  case KEY_STREAMS: break;
+  case KEY_1:
+    return 1;
+  case KEY_NONE:
+    return 0;
+  case KEY_2:
+    return 2;
+  case KEY_3:
+    return 3;
+  case KEY_COUNT_1:
+    return 2;
+  case KEY_COUNT_2:
+    return count > 2 && is_word(args[2], "0") ? 0 : 3;
+  case KEY_STREAMS:
+    break;
   }
   size_t at = option_at(args, count, "STREAMS");
   return at != 0 ? at + 1 : 0;
@@ -261,10 +274,17 @@ static void classify_block(const struct orr_slice *args, size_t count, enum bloc
                            struct orr_redis_command *command) {
   size_t at = 0;
   switch (block) {
-  case BLOCK_NONE: break;
-  case BLOCK_FIRST_S: command->block_ms = count > 1 ? time_ms(args[1], 1000) : 0; break;
-  case BLOCK_LAST_S: command->block_ms = time_ms(args[count - 1], 1000); break;
-  case BLOCK_LAST_MS: command->block_ms = time_ms(args[count - 1], 1); break;
+  case BLOCK_NONE:
+    break;
+  case BLOCK_FIRST_S:
+    command->block_ms = count > 1 ? time_ms(args[1], 1000) : 0;
+    break;
+  case BLOCK_LAST_S:
+    command->block_ms = time_ms(args[count - 1], 1000);
+    break;
+  case BLOCK_LAST_MS:
+    command->block_ms = time_ms(args[count - 1], 1);
+    break;
   case BLOCK_OPTION_MS:
     at = option_at(args, count, "BLOCK");
     if (at == 0 || at + 1 >= count) break;
@@ -274,7 +294,8 @@ static void classify_block(const struct orr_slice *args, size_t count, enum bloc
   }
 }
 
-void orr_redis_classify(const struct orr_slice *args, size_t count, struct orr_redis_command *command) {
+void orr_redis_classify(const struct orr_slice *args, size_t count,
+                        struct orr_redis_command *command) {
   orr_assert(count > 0);
   static const struct row unknown = {.key = KEY_1};
   const struct row *row = row_of(args[0]);
@@ -287,12 +308,15 @@ void orr_redis_classify(const struct orr_slice *args, size_t count, struct orr_r
   if (key != 0 && key < count) command->slot = orr_redis_slot(args[key]);
   // CLIENT REPLY and CLIENT TRACKING change what comes back on the connection.
   if (is_word(args[0], "CLIENT") && count > 1) {
-    if (is_word(args[1], "REPLY") || is_word(args[1], "TRACKING")) command->flags |= ORR_REDIS_SESSION | ORR_REDIS_PUSHES;
-    if (is_word(args[1], "NO-EVICT") || is_word(args[1], "SETNAME")) command->flags |= ORR_REDIS_SESSION;
+    if (is_word(args[1], "REPLY") || is_word(args[1], "TRACKING"))
+      command->flags |= ORR_REDIS_SESSION | ORR_REDIS_PUSHES;
+    if (is_word(args[1], "NO-EVICT") || is_word(args[1], "SETNAME"))
+      command->flags |= ORR_REDIS_SESSION;
   }
 }
 
-void orr_redis_batch_add(struct orr_redis_batch *batch, const struct orr_slice *args, size_t count) {
+void orr_redis_batch_add(struct orr_redis_batch *batch, const struct orr_slice *args,
+                         size_t count) {
   if (batch->len == batch->cap) {
     batch->cap = batch->cap != 0 ? batch->cap * 2 : 4;
     batch->commands = orr_realloc(batch->commands, batch->cap * sizeof(*batch->commands));

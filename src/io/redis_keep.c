@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Connections that somebody keeps for a while: sessions, and the way to one for subscriptions. Invariant: whoever keeps a link
-// has put its own events on it and gives it back once. Thread: the loop's.
+// Connections that somebody keeps for a while: sessions, and the way to one for subscriptions.
+// Invariant: whoever keeps a link has put its own events on it and gives it back once. Thread: the
+// loop's.
 #include "io/redis_internal.h"
 
 #include "base/check.h"
@@ -9,7 +10,7 @@
 
 #define ROUTES_MAX 5u // nodes of a Cluster tried, each after a fresh look at its map
 
-// --- keeping a link ------------------------------------------------------------------------------------------------------
+// --- keeping a link ------------------------------------------------------------------------------
 
 static void find(struct orr__redis_keep *keep);
 
@@ -31,21 +32,29 @@ static void taken(struct orr__redis_op *op) {
 
 static void loaded(struct orr__redis_hook *hook, const struct orr_redis_failure *failure) {
   struct orr__redis_keep *keep = ORR_CONTAINER_OF(hook, struct orr__redis_keep, hook);
-  if (failure != NULL) keep->taken(keep, failure);
-  else find(keep);
+  if (failure != NULL)
+    keep->taken(keep, failure);
+  else
+    find(keep);
 }
 
 static void find(struct orr__redis_keep *keep) {
   struct orr_redis *client = keep->client;
-  keep->pool = client->pool != NULL ? client->pool : orr__redis_cluster_pool(client->cluster, keep->slot, &keep->hook);
+  keep->pool = client->pool != NULL
+                   ? client->pool
+                   : orr__redis_cluster_pool(client->cluster, keep->slot, &keep->hook);
   if (keep->pool == NULL) return;
-  keep->op = (struct orr__redis_op){.reads = true, .apart = true, .wait_ms = client->url.timeout_ms, .done = taken,
+  keep->op = (struct orr__redis_op){.reads = true,
+                                    .apart = true,
+                                    .wait_ms = client->url.timeout_ms,
+                                    .done = taken,
                                     .owner = keep};
   orr__redis_op_start(keep->pool, &keep->op);
 }
 
 void orr__redis_keep_start(struct orr__redis_keep *keep, struct orr_redis *client, int32_t slot,
-                           void (*taken_)(struct orr__redis_keep *keep, const struct orr_redis_failure *failure)) {
+                           void (*taken_)(struct orr__redis_keep *keep,
+                                          const struct orr_redis_failure *failure)) {
   *keep = (struct orr__redis_keep){.client = client, .slot = slot, .taken = taken_};
   orr_list_init(&keep->hook.node);
   keep->hook.loaded = loaded;
@@ -60,13 +69,15 @@ void orr__redis_keep_gone(struct orr__redis_keep *keep) {
 
 void orr__redis_keep_stop(struct orr__redis_keep *keep, bool clean) {
   orr_list_remove(&keep->hook.node);
-  if (keep->link != NULL) orr__redis_pool_release(keep->pool, keep->link, clean);
-  else orr__redis_op_cancel(&keep->op);
+  if (keep->link != NULL)
+    orr__redis_pool_release(keep->pool, keep->link, clean);
+  else
+    orr__redis_op_cancel(&keep->op);
   keep->link = NULL;
   keep->pool = NULL;
 }
 
-// --- sessions --------------------------------------------------------------------------------------------------------------
+// --- sessions ------------------------------------------------------------------------------------
 
 static void session_ignore(struct orr__redis_link *link) { (void)link; }
 
@@ -84,14 +95,16 @@ static void session_lost(struct orr__redis_link *link, const struct orr_redis_fa
   struct orr_redis_request *request = session->request;
   session->request = NULL;
   orr__redis_keep_gone(&session->keep);
-  orr__redis_fail(&session->failure, ORR_ERR_IO, "closed", true, "the session's connection was lost: %s", failure->message);
+  orr__redis_fail(&session->failure, ORR_ERR_IO, "closed", true,
+                  "the session's connection was lost: %s", failure->message);
   if (request == NULL) return;
   struct orr_redis_failure told;
   orr__redis_lost_failure(&told, failure, request->reads);
   orr__redis_request_done(request, &told, NULL);
 }
 
-static const struct orr__redis_link_events session_events = {session_ignore, session_replied, session_ignore, session_lost};
+static const struct orr__redis_link_events session_events = {session_ignore, session_replied,
+                                                             session_ignore, session_lost};
 
 static void session_taken(struct orr__redis_keep *keep, const struct orr_redis_failure *failure) {
   struct orr_redis_session *session = ORR_CONTAINER_OF(keep, struct orr_redis_session, keep);
@@ -109,8 +122,8 @@ static void session_taken(struct orr__redis_keep *keep, const struct orr_redis_f
   session->done(session->context, session, NULL);
 }
 
-struct orr_redis_session *orr_redis_session_open(struct orr_redis *client, int32_t slot, orr_redis_session_done done,
-                                                 void *context) {
+struct orr_redis_session *orr_redis_session_open(struct orr_redis *client, int32_t slot,
+                                                 orr_redis_session_done done, void *context) {
   orr_assert(!client->closing);
   struct orr_redis_session *session = orr_alloc(sizeof(*session));
   session->client = client;
@@ -128,7 +141,8 @@ void orr_redis_session_close(struct orr_redis_session *session, bool clean) {
     orr__redis_keep_stop(&session->keep, clean && request == NULL);
     if (request != NULL) {
       request->session = NULL;
-      orr__redis_fail(&request->failure, ORR_ERR_CANCELLED, "closed", false, "its session was closed");
+      orr__redis_fail(&request->failure, ORR_ERR_CANCELLED, "closed", false,
+                      "its session was closed");
       orr__redis_request_fail_soon(request);
     }
   }
@@ -141,15 +155,18 @@ bool orr__redis_session_start(struct orr_redis_request *request) {
   if (session->keep.link == NULL) {
     request->failure = session->failure;
     if (request->failure.status == ORR_OK)
-      orr__redis_fail(&request->failure, ORR_ERR_UNAVAILABLE, "closed", true, "the session has no connection");
+      orr__redis_fail(&request->failure, ORR_ERR_UNAVAILABLE, "closed", true,
+                      "the session has no connection");
     return false;
   }
   if (session->request != NULL) {
-    orr__redis_fail(&request->failure, ORR_ERR_BUSY, "session", false, "another command runs in this session");
+    orr__redis_fail(&request->failure, ORR_ERR_BUSY, "session", false,
+                    "another command runs in this session");
     return false;
   }
   session->request = request;
-  orr__redis_link_send(session->keep.link, orr_buf_slice(&request->batch.bytes), request->batch.len, request->answer_ms);
+  orr__redis_link_send(session->keep.link, orr_buf_slice(&request->batch.bytes), request->batch.len,
+                       request->answer_ms);
   return true;
 }
 
@@ -159,7 +176,8 @@ void orr__redis_session_cancel(struct orr_redis_request *request) {
   if (session->request != request) return;
   session->request = NULL;
   orr__redis_keep_stop(&session->keep, false);
-  orr__redis_fail(&session->failure, ORR_ERR_CANCELLED, "closed", true, "a command of this session was cancelled");
+  orr__redis_fail(&session->failure, ORR_ERR_CANCELLED, "closed", true,
+                  "a command of this session was cancelled");
 }
 
 void orr__redis_session_dead(struct orr_redis_session *session) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One connection: name, addresses, TCP, login, then bytes out and replies in. Invariant: every way out of a state that waits
-// (OPENING, HANDSHAKE, BUSY with a bound) is guarded by the link's timer, and events come from the loop only.
-// Memory is freed when libuv has let go of every handle and request. Thread: the loop's.
+// One connection: name, addresses, TCP, login, then bytes out and replies in. Invariant: every way
+// out of a state that waits (OPENING, HANDSHAKE, BUSY with a bound) is guarded by the link's timer,
+// and events come from the loop only. Memory is freed when libuv has let go of every handle and
+// request. Thread: the loop's.
 #include "io/redis_internal.h"
 
 #include "base/check.h"
@@ -15,7 +16,7 @@
 
 static void address_try(struct orr__redis_link *link);
 
-// --- ending ----------------------------------------------------------------------------------------------------------
+// --- ending --------------------------------------------------------------------------------------
 
 static void free_when_idle(struct orr__redis_link *link) {
   if (link->state != ORR__LINK_CLOSED || link->tcp_open || link->resolving) return;
@@ -32,8 +33,10 @@ static void free_when_idle(struct orr__redis_link *link) {
 static void tcp_closed(uv_handle_t *handle) {
   struct orr__redis_link *link = handle->data;
   link->tcp_open = link->tcp_closing = false;
-  if (link->state == ORR__LINK_CLOSED) free_when_idle(link);
-  else address_try(link);
+  if (link->state == ORR__LINK_CLOSED)
+    free_when_idle(link);
+  else
+    address_try(link);
 }
 
 static void tcp_close(struct orr__redis_link *link) {
@@ -74,18 +77,25 @@ static void timer_fired(struct orr__redis_timer *timer) {
   struct orr__redis_link *link = ORR_CONTAINER_OF(timer, struct orr__redis_link, timer);
   switch (link->state) {
   case ORR__LINK_OPENING:
-    if (link->failure.status != ORR_OK) lose(link, &link->failure);
-    else lose_with(link, "connect", "no connection within the connect timeout");
+    if (link->failure.status != ORR_OK)
+      lose(link, &link->failure);
+    else
+      lose_with(link, "connect", "no connection within the connect timeout");
     return;
-  case ORR__LINK_HANDSHAKE: lose_with(link, "connect", "no answer to the login within the connect timeout"); return;
-  case ORR__LINK_BUSY: lose_with(link, "timeout", "no answer in time"); return;
+  case ORR__LINK_HANDSHAKE:
+    lose_with(link, "connect", "no answer to the login within the connect timeout");
+    return;
+  case ORR__LINK_BUSY:
+    lose_with(link, "timeout", "no answer in time");
+    return;
   case ORR__LINK_IDLE:
   case ORR__LINK_PUSH:
-  case ORR__LINK_CLOSED: orr_unreachable();
+  case ORR__LINK_CLOSED:
+    orr_unreachable();
   }
 }
 
-// --- reading ---------------------------------------------------------------------------------------------------------
+// --- reading -------------------------------------------------------------------------------------
 
 static void handshake_replies(struct orr__redis_link *link);
 
@@ -113,8 +123,10 @@ static void take_pushed(struct orr__redis_link *link) {
   bool any = false;
   enum orr_status status;
   while ((status = orr_redis_reader_next(link->reader, &message)) == ORR_OK) any = true;
-  if (status != ORR_ERR_NOT_FOUND) lose_with(link, "protocol", message);
-  else if (any) link->events->pushed(link);
+  if (status != ORR_ERR_NOT_FOUND)
+    lose_with(link, "protocol", message);
+  else if (any)
+    link->events->pushed(link);
 }
 
 static void arrived(struct orr__redis_link *link, struct orr_slice bytes) {
@@ -130,10 +142,15 @@ static void arrived(struct orr__redis_link *link, struct orr_slice bytes) {
     link->idle_since_ms = orr__redis_now_ms();
     link->events->replied(link);
     return;
-  case ORR__LINK_PUSH: take_pushed(link); return;
-  case ORR__LINK_IDLE: lose_with(link, "protocol", "a reply that nobody asked for"); return;
+  case ORR__LINK_PUSH:
+    take_pushed(link);
+    return;
+  case ORR__LINK_IDLE:
+    lose_with(link, "protocol", "a reply that nobody asked for");
+    return;
   case ORR__LINK_OPENING:
-  case ORR__LINK_CLOSED: return;
+  case ORR__LINK_CLOSED:
+    return;
   }
 }
 
@@ -163,11 +180,13 @@ static bool read_start(struct orr__redis_link *link) {
 void orr__redis_link_pause(struct orr__redis_link *link, bool pause) {
   if (link->state == ORR__LINK_CLOSED || link->reading == !pause) return;
   if (pause) uv_read_stop((uv_stream_t *)&link->tcp);
-  if (pause) link->reading = false;
-  else read_start(link);
+  if (pause)
+    link->reading = false;
+  else
+    read_start(link);
 }
 
-// --- writing ---------------------------------------------------------------------------------------------------------
+// --- writing -------------------------------------------------------------------------------------
 
 static void write_on(struct orr__redis_link *link);
 
@@ -176,8 +195,10 @@ static void on_written(uv_write_t *write, int status) {
   link->writing = false;
   orr_buf_clear(&link->out);
   if (link->state == ORR__LINK_CLOSED) return; // tcp_closed frees it
-  if (status < 0) lose_with(link, "closed", uv_strerror(status));
-  else write_on(link);
+  if (status < 0)
+    lose_with(link, "closed", uv_strerror(status));
+  else
+    write_on(link);
 }
 
 static void write_on(struct orr__redis_link *link) { // what could not be written at once
@@ -205,7 +226,8 @@ static void send_bytes(struct orr__redis_link *link, struct orr_slice bytes) {
   write_on(link);
 }
 
-void orr__redis_link_send(struct orr__redis_link *link, struct orr_slice bytes, uint32_t expected, uint64_t timeout_ms) {
+void orr__redis_link_send(struct orr__redis_link *link, struct orr_slice bytes, uint32_t expected,
+                          uint64_t timeout_ms) {
   orr_assert(link->state == ORR__LINK_IDLE && expected > 0);
   link->state = ORR__LINK_BUSY;
   link->expected = expected;
@@ -232,9 +254,10 @@ bool orr__redis_link_alive(struct orr__redis_link *link) {
   return count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
-// --- login -----------------------------------------------------------------------------------------------------------
+// --- login ---------------------------------------------------------------------------------------
 
-static void handshake_add(struct orr__redis_link *link, struct orr_buf *out, const char *const *words) {
+static void handshake_add(struct orr__redis_link *link, struct orr_buf *out,
+                          const char *const *words) {
   struct orr_slice args[3];
   size_t count = 0;
   for (; words[count] != NULL; count++) args[count] = orr_slice_text(words[count]);
@@ -252,11 +275,14 @@ static void handshake(struct orr__redis_link *link) {
   snprintf(database, sizeof(database), "%u", url->database);
   if (password[0] != 0 && user[0] != 0)
     handshake_add(link, &out, (const char *const[]){"AUTH", user, password, NULL});
-  else if (password[0] != 0) handshake_add(link, &out, (const char *const[]){"AUTH", password, NULL});
-  if (url->name[0] != 0) handshake_add(link, &out, (const char *const[]){"CLIENT", "SETNAME", url->name, NULL});
+  else if (password[0] != 0)
+    handshake_add(link, &out, (const char *const[]){"AUTH", password, NULL});
+  if (url->name[0] != 0)
+    handshake_add(link, &out, (const char *const[]){"CLIENT", "SETNAME", url->name, NULL});
   if (!link->for_sentinel && url->database != 0)
     handshake_add(link, &out, (const char *const[]){"SELECT", database, NULL});
-  // The last one tells whether the server is up to work: LOADING, NOAUTH; behind Sentinel, whether it is a master.
+  // The last one tells whether the server is up to work: LOADING, NOAUTH; behind Sentinel, whether
+  // it is a master.
   bool asks_role = url->mode == ORR_REDIS_SENTINEL && !link->for_sentinel;
   handshake_add(link, &out, (const char *const[]){asks_role ? "ROLE" : "PING", NULL});
   send_bytes(link, orr_buf_slice(&out));
@@ -264,8 +290,8 @@ static void handshake(struct orr__redis_link *link) {
 }
 
 static bool is_login_error(struct orr_slice text) {
-  static const char *const words[] = {"NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password",
-                                      "ERR Client sent AUTH"};
+  static const char *const words[] = {
+      "NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH"};
   for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
     size_t len = strlen(words[i]);
     if (text.len >= len && memcmp(text.data, words[i], len) == 0) return true;
@@ -278,8 +304,9 @@ static void handshake_refused(struct orr__redis_link *link, struct orr_slice tex
   orr_redis_failure_of_reply(&failure, text);
   bool login = is_login_error(text), loading = strcmp(failure.code, "loading") == 0;
   const char *code = login ? "auth" : loading ? "connect" : failure.code;
-  orr__redis_fail(&failure, ORR_ERR_INVALID, code, !login && (loading || failure.retryable), "%s: %.*s", link->label,
-                  (int)(text.len < 180 ? text.len : 180), (const char *)text.data);
+  orr__redis_fail(&failure, ORR_ERR_INVALID, code, !login && (loading || failure.retryable),
+                  "%s: %.*s", link->label, (int)(text.len < 180 ? text.len : 180),
+                  (const char *)text.data);
   lose(link, &failure);
 }
 
@@ -290,12 +317,14 @@ static void handshake_replies(struct orr__redis_link *link) {
   bool refused = false;
   while (!refused && orr_redis_node_next(&cursor, &node)) {
     refused = node.type == ORR_REDIS_ERROR;
-    if (node.type == ORR_REDIS_STRING && first.type == ORR_REDIS_NIL) first = node; // "master" of ROLE
+    if (node.type == ORR_REDIS_STRING && first.type == ORR_REDIS_NIL)
+      first = node; // "master" of ROLE
   }
   bool asks_role = link->login->mode == ORR_REDIS_SENTINEL && !link->for_sentinel;
   if (refused) {
     handshake_refused(link, node.text);
-  } else if (asks_role && !(first.type == ORR_REDIS_STRING && orr_slice_equal(first.text, ORR_SLICE_LITERAL("master")))) {
+  } else if (asks_role && !(first.type == ORR_REDIS_STRING &&
+                            orr_slice_equal(first.text, ORR_SLICE_LITERAL("master")))) {
     lose_with(link, "connect", "is no master (yet)");
   } else {
     link->state = ORR__LINK_IDLE;
@@ -306,7 +335,7 @@ static void handshake_replies(struct orr__redis_link *link) {
   orr_buf_free(&replies);
 }
 
-// --- connecting --------------------------------------------------------------------------------------------------------
+// --- connecting ----------------------------------------------------------------------------------
 
 // Told by the timer, because an owner is never told from inside its own call.
 static void fail_soon(struct orr__redis_link *link, const char *what) {
@@ -320,11 +349,14 @@ static void on_connect(uv_connect_t *connect, int status) {
   if (status == 0) {
     uv_tcp_nodelay(&link->tcp, 1);
     uv_tcp_keepalive(&link->tcp, 1, KEEPALIVE_S);
-    if (read_start(link)) handshake(link);
-    else lose_with(link, "connect", "cannot read from the socket");
+    if (read_start(link))
+      handshake(link);
+    else
+      lose_with(link, "connect", "cannot read from the socket");
     return;
   }
-  orr__redis_fail(&link->failure, ORR_ERR_IO, "connect", true, "%s: %s", link->label, uv_strerror(status));
+  orr__redis_fail(&link->failure, ORR_ERR_IO, "connect", true, "%s: %s", link->label,
+                  uv_strerror(status));
   if (link->address != NULL && link->address->ai_next != NULL) { // the next address of the name
     link->address = link->address->ai_next;
     tcp_close(link);
@@ -352,9 +384,12 @@ static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
   struct orr__redis_link *link = resolve->data;
   link->resolving = false;
   link->addresses = link->address = addresses;
-  if (link->state == ORR__LINK_CLOSED) free_when_idle(link);
-  else if (status != 0) lose_with(link, "connect", uv_strerror(status));
-  else address_try(link);
+  if (link->state == ORR__LINK_CLOSED)
+    free_when_idle(link);
+  else if (status != 0)
+    lose_with(link, "connect", uv_strerror(status));
+  else
+    address_try(link);
 }
 
 static void resolve(struct orr__redis_link *link, const char *name) {
@@ -363,12 +398,17 @@ static void resolve(struct orr__redis_link *link, const char *name) {
   snprintf(port, sizeof(port), "%u", (unsigned)link->port);
   link->resolve.data = link;
   int error = uv_getaddrinfo(link->client->loop, &link->resolve, on_resolved, name, port, &hints);
-  if (error == 0) link->resolving = true;
-  else fail_soon(link, uv_strerror(error));
+  if (error == 0)
+    link->resolving = true;
+  else
+    fail_soon(link, uv_strerror(error));
 }
 
-struct orr__redis_link *orr__redis_link_open(struct orr_redis *client, const struct orr_redis_host *host, bool for_sentinel,
-                                             uint64_t timeout_ms, const struct orr__redis_link_events *events, void *owner) {
+struct orr__redis_link *orr__redis_link_open(struct orr_redis *client,
+                                             const struct orr_redis_host *host, bool for_sentinel,
+                                             uint64_t timeout_ms,
+                                             const struct orr__redis_link_events *events,
+                                             void *owner) {
   struct orr__redis_link *link = orr_alloc(sizeof(*link));
   orr_list_init(&link->node);
   orr_list_push_back(&client->links, &link->all);
@@ -383,8 +423,11 @@ struct orr__redis_link *orr__redis_link_open(struct orr_redis *client, const str
   orr__redis_timer_set(client, &link->timer, orr__redis_now_ms() + timeout_ms, timer_fired);
   struct sockaddr_in v4;
   struct sockaddr_in6 v6;
-  if (uv_ip4_addr(host->name, host->port, &v4) == 0) connect_to(link, (const struct sockaddr *)&v4);
-  else if (uv_ip6_addr(host->name, host->port, &v6) == 0) connect_to(link, (const struct sockaddr *)&v6);
-  else resolve(link, host->name);
+  if (uv_ip4_addr(host->name, host->port, &v4) == 0)
+    connect_to(link, (const struct sockaddr *)&v4);
+  else if (uv_ip6_addr(host->name, host->port, &v6) == 0)
+    connect_to(link, (const struct sockaddr *)&v6);
+  else
+    resolve(link, host->name);
   return link;
 }

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The links to one server, and the ops that wait for one. Invariant: an op is in `waiting`, or has a busy link, or is over; a
-// link is opening, idle, or busy with one op (or taken by a session). While the server cannot be reached, one attempt after
-// the other is made, further and further apart; an op waits for that as long as the connect timeout. Thread: the loop's.
+// The links to one server, and the ops that wait for one. Invariant: an op is in `waiting`, or has
+// a busy link, or is over; a link is opening, idle, or busy with one op (or taken by a session).
+// While the server cannot be reached, one attempt after the other is made, further and further
+// apart; an op waits for that as long as the connect timeout. Thread: the loop's.
 #include "io/redis_internal.h"
 
 #include "base/check.h"
 
 #include <stdlib.h>
 
-#define OPENING_MAX 64u          // connects under way, below every listen queue
-#define IDLE_CLOSE_MS 60000u     // an idle link is closed after that
+#define OPENING_MAX 64u      // connects under way, below every listen queue
+#define IDLE_CLOSE_MS 60000u // an idle link is closed after that
 
 enum { POOL, APART };
 
@@ -21,7 +22,8 @@ static uint32_t class_of(const struct orr__redis_op *op) { return op->apart ? AP
 static uint32_t class_max(const struct orr__redis_pool *pool, uint32_t class) {
   return class == POOL ? pool->client->url.pool_max : ORR_REDIS_BLOCKED_MAX;
 }
-static uint32_t class_len(const struct orr__redis_pool *pool, uint32_t class) { // what counts against the maximum
+static uint32_t class_len(const struct orr__redis_pool *pool,
+                          uint32_t class) { // what counts against the maximum
   return pool->used_len[class] + pool->opening_len[class] + (class == POOL ? pool->idle_len : 0);
 }
 
@@ -31,7 +33,7 @@ void orr__redis_pool_count(const struct orr__redis_pool *pool, struct orr_redis_
   counts->waiting += pool->waiting_len[POOL] + pool->waiting_len[APART];
 }
 
-// --- ops: ending -----------------------------------------------------------------------------------------------------
+// --- ops: ending ---------------------------------------------------------------------------------
 
 bool orr__redis_op_open(const struct orr__redis_op *op) { return op->pool != NULL; }
 
@@ -55,7 +57,7 @@ static void op_fail(struct orr__redis_op *op, const struct orr_redis_failure *fa
 }
 
 static void fail_waiting(struct orr__redis_pool *pool, const struct orr_redis_failure *failure) {
-  for (uint32_t class = POOL; class <= APART; class++) {
+  for (uint32_t class = POOL; class <= APART; class ++) {
     struct orr_list failed;
     orr_list_init(&failed);
     orr_list_splice_back(&failed, &pool->waiting[class]);
@@ -66,9 +68,10 @@ static void fail_waiting(struct orr__redis_pool *pool, const struct orr_redis_fa
   }
 }
 
-// --- links -----------------------------------------------------------------------------------------------------------
+// --- links ---------------------------------------------------------------------------------------
 
-static void link_used(struct orr__redis_pool *pool, struct orr__redis_link *link, struct orr__redis_op *op) {
+static void link_used(struct orr__redis_pool *pool, struct orr__redis_link *link,
+                      struct orr__redis_op *op) {
   orr_list_remove(&link->node);
   pool->idle_len--;
   orr_list_push_back(&pool->busy, &link->node);
@@ -79,7 +82,8 @@ static void link_used(struct orr__redis_pool *pool, struct orr__redis_link *link
   op->link = link;
 }
 
-static void link_unused(struct orr__redis_pool *pool, struct orr__redis_link *link) { // no longer busy
+static void link_unused(struct orr__redis_pool *pool,
+                        struct orr__redis_link *link) { // no longer busy
   orr_list_remove(&link->node);
   orr_assert(pool->used_len[link->apart ? APART : POOL] > 0);
   pool->used_len[link->apart ? APART : POOL]--;
@@ -97,7 +101,8 @@ static void sweep_fired(struct orr__redis_timer *timer) {
     pool->idle_len--;
     orr__redis_link_close(link);
   }
-  if (pool->idle_len > 0) orr__redis_timer_set(pool->client, &pool->sweep, now_ms + IDLE_CLOSE_MS / 2, sweep_fired);
+  if (pool->idle_len > 0)
+    orr__redis_timer_set(pool->client, &pool->sweep, now_ms + IDLE_CLOSE_MS / 2, sweep_fired);
 }
 
 static void link_idle(struct orr__redis_pool *pool, struct orr__redis_link *link) {
@@ -108,7 +113,8 @@ static void link_idle(struct orr__redis_pool *pool, struct orr__redis_link *link
   orr_list_push_front(&pool->idle, &link->node); // the warmest first
   pool->idle_len++;
   if (!orr_timer_pending(&pool->sweep.timer))
-    orr__redis_timer_set(pool->client, &pool->sweep, orr__redis_now_ms() + IDLE_CLOSE_MS / 2, sweep_fired);
+    orr__redis_timer_set(pool->client, &pool->sweep, orr__redis_now_ms() + IDLE_CLOSE_MS / 2,
+                         sweep_fired);
 }
 
 static void link_opened(struct orr__redis_link *link) {
@@ -163,7 +169,8 @@ void orr__redis_pool_failed(struct orr__redis_pool *pool, const struct orr_redis
   if (pool->fail_fast || !failure->retryable) fail_waiting(pool, failure);
 }
 
-void orr__redis_lost_failure(struct orr_redis_failure *told, const struct orr_redis_failure *failure, bool reads) {
+void orr__redis_lost_failure(struct orr_redis_failure *told,
+                             const struct orr_redis_failure *failure, bool reads) {
   struct orr_redis_failure copy = *failure;
   *told = copy;
   if (copy.status == ORR_ERR_TIMEOUT) {
@@ -181,14 +188,18 @@ void orr__redis_lost_failure(struct orr_redis_failure *told, const struct orr_re
 static void op_wait(struct orr__redis_pool *pool, struct orr__redis_op *op, bool first) {
   struct orr_list *queue = &pool->waiting[class_of(op)];
   op->begun_ms = orr__redis_now_ms();
-  if (first) orr_list_push_front(queue, &op->node);
-  else orr_list_push_back(queue, &op->node);
+  if (first)
+    orr_list_push_front(queue, &op->node);
+  else
+    orr_list_push_back(queue, &op->node);
   pool->waiting_len[class_of(op)]++;
-  orr__redis_timer_set(pool->client, &op->timer, op->begun_ms + pool->client->url.connect_timeout_ms, wait_fired);
+  orr__redis_timer_set(pool->client, &op->timer,
+                       op->begun_ms + pool->client->url.connect_timeout_ms, wait_fired);
 }
 
 // An answer that will not come: sent again if that is harmless, else the outcome is unknown.
-static void op_lost(struct orr__redis_pool *pool, struct orr__redis_op *op, const struct orr_redis_failure *failure) {
+static void op_lost(struct orr__redis_pool *pool, struct orr__redis_op *op,
+                    const struct orr_redis_failure *failure) {
   struct orr_redis_failure told;
   op->link = NULL;
   if (op->reads && strcmp(failure->code, "closed") == 0 && !op->again && !pool->fail_fast) {
@@ -221,9 +232,10 @@ static void link_lost(struct orr__redis_link *link, const struct orr_redis_failu
   pump(pool);
 }
 
-static const struct orr__redis_link_events events = {link_opened, link_replied, link_pushed, link_lost};
+static const struct orr__redis_link_events events = {link_opened, link_replied, link_pushed,
+                                                     link_lost};
 
-// --- ops: beginning ----------------------------------------------------------------------------------------------------
+// --- ops: beginning ------------------------------------------------------------------------------
 
 static struct orr__redis_link *idle_take(struct orr__redis_pool *pool) { // a live one, or NULL
   while (!orr_list_empty(&pool->idle)) {
@@ -236,7 +248,8 @@ static struct orr__redis_link *idle_take(struct orr__redis_pool *pool) { // a li
   return NULL;
 }
 
-static void op_send(struct orr__redis_pool *pool, struct orr__redis_op *op, struct orr__redis_link *link) {
+static void op_send(struct orr__redis_pool *pool, struct orr__redis_op *op,
+                    struct orr__redis_link *link) {
   link_used(pool, link, op);
   orr__redis_timer_stop(pool->client, &op->timer);
   op->sent = true;
@@ -249,7 +262,8 @@ static void hand_fired(struct orr__redis_timer *timer) { // a link was taken for
   op_over(op);
 }
 
-static void op_begin(struct orr__redis_pool *pool, struct orr__redis_op *op, struct orr__redis_link *link) {
+static void op_begin(struct orr__redis_pool *pool, struct orr__redis_op *op,
+                     struct orr__redis_link *link) {
   op_leave_queue(op);
   if (op->count > 0) {
     op_send(pool, op, link);
@@ -260,10 +274,11 @@ static void op_begin(struct orr__redis_pool *pool, struct orr__redis_op *op, str
 }
 
 static void open_links(struct orr__redis_pool *pool, uint32_t class) {
-  while (pool->opening_len[class] < pool->waiting_len[class] && pool->opening_len[class] < OPENING_MAX &&
+  while (pool->opening_len[class] < pool->waiting_len[class] &&
+         pool->opening_len[class] < OPENING_MAX &&
          class_len(pool, class) < class_max(pool, class)) {
-    struct orr__redis_link *link = orr__redis_link_open(pool->client, &pool->host, false,
-                                                        pool->client->url.connect_timeout_ms, &events, pool);
+    struct orr__redis_link *link = orr__redis_link_open(
+        pool->client, &pool->host, false, pool->client->url.connect_timeout_ms, &events, pool);
     link->apart = class == APART;
     orr_list_push_back(&pool->opening[class], &link->node);
     pool->opening_len[class]++;
@@ -271,7 +286,7 @@ static void open_links(struct orr__redis_pool *pool, uint32_t class) {
 }
 
 static void pump(struct orr__redis_pool *pool) {
-  for (uint32_t class = POOL; class <= APART; class++) {
+  for (uint32_t class = POOL; class <= APART; class ++) {
     while (!orr_list_empty(&pool->waiting[class])) {
       if (class == APART && pool->used_len[APART] >= class_max(pool, APART)) break;
       struct orr__redis_link *link = idle_take(pool);
@@ -307,12 +322,14 @@ static void wait_fired(struct orr__redis_timer *timer) {
   struct orr_redis_failure failure = pool->last;
   if (pool->used_len[POOL] + pool->used_len[APART] + pool->idle_len == 0) {
     if (failure.status == ORR_OK)
-      orr__redis_fail(&failure, ORR_ERR_TIMEOUT, "connect", true, "no connection within %llu ms", (unsigned long long)connect_ms);
+      orr__redis_fail(&failure, ORR_ERR_TIMEOUT, "connect", true, "no connection within %llu ms",
+                      (unsigned long long)connect_ms);
     op_fail(op, &failure);
   } else if (now_ms < op->begun_ms + op->wait_ms) {
     orr__redis_timer_set(pool->client, &op->timer, op->begun_ms + op->wait_ms, wait_fired);
   } else {
-    orr__redis_fail(&failure, ORR_ERR_TIMEOUT, "timeout", true, "no connection of the pool became free within %llu ms",
+    orr__redis_fail(&failure, ORR_ERR_TIMEOUT, "timeout", true,
+                    "no connection of the pool became free within %llu ms",
                     (unsigned long long)op->wait_ms);
     op_fail(op, &failure);
   }
@@ -321,8 +338,8 @@ static void wait_fired(struct orr__redis_timer *timer) {
 static void refused_fired(struct orr__redis_timer *timer) {
   struct orr__redis_op *op = ORR_CONTAINER_OF(timer, struct orr__redis_op, timer);
   struct orr_redis_failure failure;
-  orr__redis_fail(&failure, ORR_ERR_LIMIT, "limit", true, "%u requests wait for a Redis connection already",
-                  ORR_REDIS_WAITING_MAX);
+  orr__redis_fail(&failure, ORR_ERR_LIMIT, "limit", true,
+                  "%u requests wait for a Redis connection already", ORR_REDIS_WAITING_MAX);
   op_fail(op, &failure);
 }
 
@@ -363,9 +380,10 @@ void orr__redis_op_cancel(struct orr__redis_op *op) {
   orr_buf_free(&op->replies);
 }
 
-// --- links in other hands ------------------------------------------------------------------------------------------------
+// --- links in other hands ------------------------------------------------------------------------
 
-void orr__redis_pool_release(struct orr__redis_pool *pool, struct orr__redis_link *link, bool clean) {
+void orr__redis_pool_release(struct orr__redis_pool *pool, struct orr__redis_link *link,
+                             bool clean) {
   link_unused(pool, link);
   link->events = &events;
   link->owner = pool;
@@ -383,9 +401,10 @@ void orr__redis_pool_gone(struct orr__redis_pool *pool, struct orr__redis_link *
   if (pool->finder != NULL) pool->host_known = false;
 }
 
-// --- the pool ------------------------------------------------------------------------------------------------------------
+// --- the pool ------------------------------------------------------------------------------------
 
-struct orr__redis_pool *orr__redis_pool_new(struct orr_redis *client, const struct orr_redis_host *host, bool fail_fast) {
+struct orr__redis_pool *orr__redis_pool_new(struct orr_redis *client,
+                                            const struct orr_redis_host *host, bool fail_fast) {
   struct orr__redis_pool *pool = orr_alloc(sizeof(*pool));
   pool->client = client;
   pool->fail_fast = fail_fast;
@@ -397,7 +416,7 @@ struct orr__redis_pool *orr__redis_pool_new(struct orr_redis *client, const stru
   }
   orr_list_init(&pool->idle);
   orr_list_init(&pool->busy);
-  for (uint32_t class = POOL; class <= APART; class++) {
+  for (uint32_t class = POOL; class <= APART; class ++) {
     orr_list_init(&pool->opening[class]);
     orr_list_init(&pool->waiting[class]);
   }
@@ -405,7 +424,8 @@ struct orr__redis_pool *orr__redis_pool_new(struct orr_redis *client, const stru
 }
 
 static void close_links(struct orr_list *links) {
-  while (!orr_list_empty(links)) orr__redis_link_close(ORR_CONTAINER_OF(links->next, struct orr__redis_link, node));
+  while (!orr_list_empty(links))
+    orr__redis_link_close(ORR_CONTAINER_OF(links->next, struct orr__redis_link, node));
 }
 
 void orr__redis_pool_free(struct orr__redis_pool *pool) {

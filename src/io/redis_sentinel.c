@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Who is the master? Asks one Sentinel after the other, the one that answered last first. Invariant: at most one question is
-// under way; its end is told to the pool, from the loop. Thread: the loop's.
+// Who is the master? Asks one Sentinel after the other, the one that answered last first.
+// Invariant: at most one question is under way; its end is told to the pool, from the loop. Thread:
+// the loop's.
 #include "io/redis_internal.h"
 
 #include <stdio.h>
@@ -28,14 +29,16 @@ static void next(struct orr__redis_finder *finder) {
   }
   struct orr_redis_failure failure;
   bool login = strcmp(finder->failure.code, "auth") == 0;
-  orr__redis_fail(&failure, ORR_ERR_IO, login ? "auth" : "connect", !login, "no Sentinel names a master \"%.64s\": %.120s",
-                  client->url.master, finder->failure.message);
+  orr__redis_fail(&failure, ORR_ERR_IO, login ? "auth" : "connect", !login,
+                  "no Sentinel names a master \"%.64s\": %.120s", client->url.master,
+                  finder->failure.message);
   orr__redis_pool_failed(finder->pool, &failure);
 }
 
 static void opened(struct orr__redis_link *link) {
   struct orr__redis_finder *finder = link->owner;
-  struct orr_slice args[3] = {ORR_SLICE_LITERAL("SENTINEL"), ORR_SLICE_LITERAL("get-master-addr-by-name"),
+  struct orr_slice args[3] = {ORR_SLICE_LITERAL("SENTINEL"),
+                              ORR_SLICE_LITERAL("get-master-addr-by-name"),
                               orr_slice_text(link->client->url.master)};
   struct orr_buf bytes = ORR_BUF_INIT;
   (void)finder;
@@ -48,10 +51,12 @@ static bool read_address(struct orr_slice replies, struct orr_redis_host *host) 
   struct orr_reader cursor = orr_reader_of(replies);
   struct orr_redis_node node, name, port;
   char text[8];
-  if (!orr_redis_node_next(&cursor, &node) || node.type != ORR_REDIS_ARRAY || node.len != 2) return false;
+  if (!orr_redis_node_next(&cursor, &node) || node.type != ORR_REDIS_ARRAY || node.len != 2)
+    return false;
   if (!orr_redis_node_next(&cursor, &name) || !orr_redis_node_next(&cursor, &port)) return false;
   if (name.type != ORR_REDIS_STRING || port.type != ORR_REDIS_STRING) return false;
-  if (name.text.len == 0 || name.text.len >= sizeof(host->name) || port.text.len >= sizeof(text) || port.text.len == 0)
+  if (name.text.len == 0 || name.text.len >= sizeof(host->name) || port.text.len >= sizeof(text) ||
+      port.text.len == 0)
     return false;
   memcpy(host->name, name.text.data, name.text.len);
   host->name[name.text.len] = 0;
@@ -67,7 +72,9 @@ static void replied(struct orr__redis_link *link) {
   struct orr_buf replies = orr_redis_reader_take(link->reader);
   struct orr_redis_host host;
   bool found = read_address(orr_buf_slice(&replies), &host);
-  if (!found) orr__redis_fail(&finder->failure, ORR_ERR_IO, "connect", true, "%s does not know it", link->label);
+  if (!found)
+    orr__redis_fail(&finder->failure, ORR_ERR_IO, "connect", true, "%s does not know it",
+                    link->label);
   orr_buf_free(&replies);
   orr__redis_link_close(link);
   if (!found) {
@@ -90,8 +97,10 @@ static const struct orr__redis_link_events events = {opened, replied, pushed, lo
 
 static void ask(struct orr__redis_finder *finder) {
   struct orr_redis *client = finder->pool->client;
-  uint64_t connect_ms = client->url.connect_timeout_ms < ANSWER_MS ? client->url.connect_timeout_ms : ANSWER_MS;
-  finder->link = orr__redis_link_open(client, &client->url.hosts[finder->at], true, connect_ms, &events, finder);
+  uint64_t connect_ms =
+      client->url.connect_timeout_ms < ANSWER_MS ? client->url.connect_timeout_ms : ANSWER_MS;
+  finder->link = orr__redis_link_open(client, &client->url.hosts[finder->at], true, connect_ms,
+                                      &events, finder);
 }
 
 void orr__redis_finder_start(struct orr__redis_finder *finder) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Subscriptions: a connection on which messages come unasked. Invariant: what was read and not yet fetched stays below
-// ORR_REDIS_UNREAD_BYTES_MAX and one read; over that, nothing is read from the socket. After a lost connection it
-// subscribes anew, for GIVE_UP_MS at most. Thread: the loop's.
+// Subscriptions: a connection on which messages come unasked. Invariant: what was read and not yet
+// fetched stays below ORR_REDIS_UNREAD_BYTES_MAX and one read; over that, nothing is read from the
+// socket. After a lost connection it subscribes anew, for GIVE_UP_MS at most. Thread: the loop's.
 #include "io/redis_internal.h"
 
 #include "base/check.h"
@@ -24,7 +24,7 @@ static void tell(struct orr_redis_subscription *self) {
   if (self->changed != NULL) self->changed(self->context);
 }
 
-// --- messages ------------------------------------------------------------------------------------------------------------
+// --- messages ------------------------------------------------------------------------------------
 
 static void keep_message(struct orr_redis_subscription *self, struct orr_slice reply) {
   struct message *message = orr_alloc(sizeof(*message) + reply.len);
@@ -43,17 +43,20 @@ static bool first_word(struct orr_slice reply, struct orr_slice *word) {
     *word = node.text;
     return false;
   }
-  if (node.type != ORR_REDIS_ARRAY || node.len < 3 || !orr_redis_node_next(&cursor, &node)) return false;
+  if (node.type != ORR_REDIS_ARRAY || node.len < 3 || !orr_redis_node_next(&cursor, &node))
+    return false;
   if (node.type == ORR_REDIS_STRING) *word = node.text;
   return node.type == ORR_REDIS_STRING;
 }
 
 static bool is_confirmation(struct orr_slice word) {
-  return orr_slice_equal(word, ORR_SLICE_LITERAL("subscribe")) || orr_slice_equal(word, ORR_SLICE_LITERAL("psubscribe")) ||
+  return orr_slice_equal(word, ORR_SLICE_LITERAL("subscribe")) ||
+         orr_slice_equal(word, ORR_SLICE_LITERAL("psubscribe")) ||
          orr_slice_equal(word, ORR_SLICE_LITERAL("ssubscribe"));
 }
 static bool is_message(struct orr_slice word) {
-  return orr_slice_equal(word, ORR_SLICE_LITERAL("message")) || orr_slice_equal(word, ORR_SLICE_LITERAL("pmessage")) ||
+  return orr_slice_equal(word, ORR_SLICE_LITERAL("message")) ||
+         orr_slice_equal(word, ORR_SLICE_LITERAL("pmessage")) ||
          orr_slice_equal(word, ORR_SLICE_LITERAL("smessage"));
 }
 
@@ -62,7 +65,7 @@ static void fail(struct orr_redis_subscription *self, const struct orr_redis_fai
   tell(self);
 }
 
-// --- the connection ------------------------------------------------------------------------------------------------------
+// --- the connection ------------------------------------------------------------------------------
 
 static void again(struct orr__redis_timer *timer) {
   begin(ORR_CONTAINER_OF(timer, struct orr_redis_subscription, timer));
@@ -75,7 +78,8 @@ static void later(struct orr_redis_subscription *self, const struct orr_redis_fa
     fail(self, failure);
     return;
   }
-  orr__redis_timer_set(self->client, &self->timer, now_ms + orr__redis_backoff_ms(self->client, 3), again);
+  orr__redis_timer_set(self->client, &self->timer, now_ms + orr__redis_backoff_ms(self->client, 3),
+                       again);
 }
 
 static void drop_link(struct orr_redis_subscription *self) {
@@ -83,12 +87,12 @@ static void drop_link(struct orr_redis_subscription *self) {
   orr__redis_keep_stop(&self->keep, false);
 }
 
-
 static void on_lost(struct orr__redis_link *link, const struct orr_redis_failure *failure) {
   struct orr_redis_subscription *self = link->owner;
   struct orr_redis_failure copy = *failure;
   copy.retryable = strcmp(failure->code, "protocol") != 0;
-  if (strcmp(copy.code, "closed") == 0) orr__redis_fail(&copy, ORR_ERR_IO, "connect", true, "%s", failure->message);
+  if (strcmp(copy.code, "closed") == 0)
+    orr__redis_fail(&copy, ORR_ERR_IO, "connect", true, "%s", failure->message);
   orr__redis_timer_stop(self->client, &self->timer);
   orr__redis_keep_gone(&self->keep);
   later(self, &copy);
@@ -145,10 +149,12 @@ static void ignore(struct orr__redis_link *link) { (void)link; }
 static const struct orr__redis_link_events events = {ignore, ignore, on_pushed, on_lost};
 
 static void unconfirmed(struct orr__redis_timer *timer) {
-  struct orr_redis_subscription *self = ORR_CONTAINER_OF(timer, struct orr_redis_subscription, timer);
+  struct orr_redis_subscription *self =
+      ORR_CONTAINER_OF(timer, struct orr_redis_subscription, timer);
   struct orr_redis_failure failure;
   drop_link(self);
-  orr__redis_fail(&failure, ORR_ERR_TIMEOUT, "timeout", true, "Redis did not confirm the subscription in time");
+  orr__redis_fail(&failure, ORR_ERR_TIMEOUT, "timeout", true,
+                  "Redis did not confirm the subscription in time");
   later(self, &failure);
 }
 
@@ -172,11 +178,12 @@ static void begin(struct orr_redis_subscription *self) {
   orr__redis_keep_start(&self->keep, self->client, self->keep.slot, on_taken);
 }
 
-// --- from outside --------------------------------------------------------------------------------------------------------
+// --- from outside --------------------------------------------------------------------------------
 
-struct orr_redis_subscription *orr_redis_subscribe_open(struct orr_redis *client, enum orr_redis_subscribe kind,
-                                                        const struct orr_slice *channels, size_t count,
-                                                        void (*changed)(void *context), void *context) {
+struct orr_redis_subscription *
+orr_redis_subscribe_open(struct orr_redis *client, enum orr_redis_subscribe kind,
+                         const struct orr_slice *channels, size_t count,
+                         void (*changed)(void *context), void *context) {
   static const char *const words[] = {"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"};
   orr_assert(!client->closing && count > 0 && count < ORR_REDIS_ARGS_MAX);
   struct orr_redis_subscription *self = orr_alloc(sizeof(*self));
@@ -191,12 +198,14 @@ struct orr_redis_subscription *orr_redis_subscribe_open(struct orr_redis *client
   self->context = context;
   orr_list_init(&self->unread);
   orr_list_push_back(&client->subscriptions, &self->node);
-  self->keep.slot = kind == ORR_REDIS_SSUBSCRIBE ? orr_redis_slot(channels[0]) : ORR_REDIS_SLOT_NONE;
+  self->keep.slot =
+      kind == ORR_REDIS_SSUBSCRIBE ? orr_redis_slot(channels[0]) : ORR_REDIS_SLOT_NONE;
   begin(self);
   return self;
 }
 
-enum orr_status orr_redis_subscription_next(struct orr_redis_subscription *self, struct orr_buf *out,
+enum orr_status orr_redis_subscription_next(struct orr_redis_subscription *self,
+                                            struct orr_buf *out,
                                             struct orr_redis_failure *failure) {
   struct orr_list *node = orr_list_pop_front(&self->unread);
   if (node == NULL) {
@@ -208,7 +217,8 @@ enum orr_status orr_redis_subscription_next(struct orr_redis_subscription *self,
   self->unread_bytes -= sizeof(*message) + message->len;
   orr_buf_append(out, message->bytes, message->len);
   free(message);
-  if (self->paused && self->keep.link != NULL && self->unread_bytes < ORR_REDIS_UNREAD_BYTES_MAX / 2) {
+  if (self->paused && self->keep.link != NULL &&
+      self->unread_bytes < ORR_REDIS_UNREAD_BYTES_MAX / 2) {
     self->paused = false;
     orr__redis_link_pause(self->keep.link, false);
   }
@@ -219,10 +229,13 @@ bool orr_redis_subscription_pending(const struct orr_redis_subscription *self) {
   return !orr_list_empty(&self->unread) || self->failure.status != ORR_OK;
 }
 
-static void nudged(struct orr__redis_timer *timer) { tell(ORR_CONTAINER_OF(timer, struct orr_redis_subscription, nudge)); }
+static void nudged(struct orr__redis_timer *timer) {
+  tell(ORR_CONTAINER_OF(timer, struct orr_redis_subscription, nudge));
+}
 
 void orr_redis_subscription_wake_in(struct orr_redis_subscription *self, uint64_t ms) {
-  if (self->client != NULL) orr__redis_timer_set(self->client, &self->nudge, orr__redis_now_ms() + ms, nudged);
+  if (self->client != NULL)
+    orr__redis_timer_set(self->client, &self->nudge, orr__redis_now_ms() + ms, nudged);
 }
 
 bool orr_redis_subscription_ready(const struct orr_redis_subscription *self) { return self->ready; }
@@ -244,7 +257,8 @@ void orr_redis_subscription_close(struct orr_redis_subscription *self) {
   }
   orr_list_remove(&self->node);
   struct orr_list *node;
-  while ((node = orr_list_pop_front(&self->unread)) != NULL) free(ORR_CONTAINER_OF(node, struct message, node));
+  while ((node = orr_list_pop_front(&self->unread)) != NULL)
+    free(ORR_CONTAINER_OF(node, struct message, node));
   orr_buf_free(&self->command);
   free(self);
 }

@@ -3,8 +3,9 @@
 //   redis://[user[:password]@]host[:port][/db]
 //   redis+sentinel://[user[:password]@]host[:port],.../master[/db]
 //   redis+cluster://[user[:password]@]host[:port],...
-// and after ? timeout, connect_timeout (durations), pool (connections), name (of the client), and for Sentinel
-// sentinel_user, sentinel_password. User, password and values are percent-decoded. Pure.
+// and after ? timeout, connect_timeout (durations), pool (connections), name (of the client), and
+// for Sentinel sentinel_user, sentinel_password. User, password and values are percent-decoded.
+// Pure.
 #pragma once
 
 #include "base/buf.h"
@@ -22,7 +23,8 @@ struct orr_redis_host {
 };
 struct orr_redis_url {
   enum orr_redis_mode mode;
-  struct orr_redis_host hosts[ORR_REDIS_HOSTS_MAX]; // at least one; Sentinels, or seeds of a Cluster
+  struct orr_redis_host
+      hosts[ORR_REDIS_HOSTS_MAX]; // at least one; Sentinels, or seeds of a Cluster
   uint32_t hosts_len;
   char user[ORR_REDIS_TEXT_BYTES], password[ORR_REDIS_TEXT_BYTES]; // "" if none
   char sentinel_user[ORR_REDIS_TEXT_BYTES], sentinel_password[ORR_REDIS_TEXT_BYTES];
@@ -38,4 +40,5 @@ struct orr_redis_url {
 #define ORR_REDIS_POOL_MAX 64u
 
 // ORR_ERR_INVALID: `message` says what is wrong; it never contains the password.
-enum orr_status orr_redis_url_parse(struct orr_slice text, struct orr_redis_url *url, char message[256]);
+enum orr_status orr_redis_url_parse(struct orr_slice text, struct orr_redis_url *url,
+                                    char message[256]);
