@@ -302,9 +302,10 @@ static bool is_login_error(struct orr_slice text) {
 static void handshake_refused(struct orr__redis_link *link, struct orr_slice text) {
   struct orr_redis_failure failure;
   orr_redis_failure_of_reply(&failure, text);
-  bool login = is_login_error(text), loading = strcmp(failure.code, "loading") == 0;
-  const char *code = login ? "auth" : loading ? "connect" : failure.code;
-  orr__redis_fail(&failure, ORR_ERR_INVALID, code, !login && (loading || failure.retryable),
+  bool login = is_login_error(text), busy = strcmp(failure.code, "loading") == 0;
+  busy = busy || strstr(failure.message, "max number of clients") != NULL; // later perhaps
+  const char *code = login ? "auth" : busy ? "connect" : failure.code;
+  orr__redis_fail(&failure, ORR_ERR_INVALID, code, !login && (busy || failure.retryable),
                   "%s: %.*s", link->label, (int)(text.len < 180 ? text.len : 180),
                   (const char *)text.data);
   lose(link, &failure);

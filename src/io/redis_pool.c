@@ -135,6 +135,15 @@ static void link_opened(struct orr__redis_link *link) {
   }
 }
 
+// Behind Sentinels a server that became a replica is left alone.
+static bool is_demoted(const struct orr__redis_pool *pool, const struct orr_buf *replies) {
+  struct orr_reader cursor = orr_reader_of(orr_buf_slice(replies));
+  struct orr_redis_node node;
+  if (pool->finder == NULL || !orr_redis_node_next(&cursor, &node)) return false;
+  return node.type == ORR_REDIS_ERROR && node.text.len >= 8 &&
+         memcmp(node.text.data, "READONLY", 8) == 0;
+}
+
 static void link_replied(struct orr__redis_link *link) {
   struct orr__redis_pool *pool = link->owner;
   struct orr__redis_op *op = link->op;
@@ -142,7 +151,12 @@ static void link_replied(struct orr__redis_link *link) {
   op->replies = orr_redis_reader_take(link->reader);
   op->link = NULL;
   link_unused(pool, link);
-  link_idle(pool, link);
+  if (is_demoted(pool, &op->replies)) {
+    pool->host_known = false;
+    orr__redis_link_close(link);
+  } else {
+    link_idle(pool, link);
+  }
   op_over(op);
   pump(pool);
 }

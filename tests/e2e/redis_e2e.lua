@@ -198,17 +198,60 @@ end)
 
 test("an attempt that ends closes what it left open", function()
   local server = redis()
-  local output, err = script(([[
+  local output, err, picture = script(([[
     o.step "leaves" { timeout = "300ms", run = function()
       local r = o.redis.open("redis://127.0.0.1:%d")
       local sub = r:subscribe("a")
       local s = r:session()
-      s:multi()
-      r:blpop("nothing", 0)
-    end },]]):format(server.port))
+      s:client("SETNAME", "mine")
+      s:blpop("nothing", 0)
+    end },
+    o.step "loses" { run = function()
+      local r = o.redis.open("redis://127.0.0.1:%d")
+      local sub = r:psubscribe("a")
+      error("no luck")
+    end },
+    o.step "looks" { after = { "leaves", "loses" }, rule = "all_done", run = function(ctx)
+      local r <close> = o.redis.open("redis://127.0.0.1:%d")
+      for _ = 1, 500 do
+        local list = r:client("LIST")
+        if r:client("LIST", "TYPE", "PUBSUB") == "" and not list:find("name=mine") then return "all gone" end
+        ctx.sleep("10ms")
+      end
+      return r:client("LIST")
+    end },]]):format(server.port, server.port, server.port))
   equal(output, nil)
-  equal(err.code, "timeout")
+  equal(picture.steps[1].error.code, "timeout")
+  equal(picture.steps[2].error.code, "error")
+  equal(picture.steps[3].output, "all gone")
   server.stop()
+end)
+
+test("a cancelled run leaves its blocked read at once, and so does an engine that stops", function()
+  local server = redis()
+  local project = e2e.project { ["pipelines/p.lua"] = ([[
+local o = require "orrery"
+o.pipeline "p" { o.step "s" { run = function()
+  local r <close> = o.redis.open("redis://127.0.0.1:%d")
+  return r:blpop("none", 0)
+end } }]]):format(server.port) }
+  local function blocked(n)
+    e2e.must(function() return ask(server.port, "INFO", "clients"):find("blocked_clients:" .. n) end, 20, n .. " blocked")
+  end
+  local engine = e2e.serve(project)
+  local _, made = e2e.http(engine.port, "POST", "/api/pipelines/p/execute", { input = e2e.json.decode "{}" })
+  blocked(1)
+  e2e.http(engine.port, "POST", "/api/runs/" .. made.id .. "/cancel", e2e.json.decode "{}")
+  equal(e2e.run_end(engine.port, made.id).status, "cancelled")
+  blocked(0)
+  e2e.http(engine.port, "POST", "/api/pipelines/p/execute", { input = e2e.json.decode "{}" })
+  blocked(1)
+  engine.kill("sigterm")
+  engine.wait(20)
+  equal(engine.code, 0, engine.err)
+  blocked(0)
+  server.stop()
+  e2e.remove(project)
 end)
 
 test("a thousand blocked readers wait on one worker without a thread each", function()

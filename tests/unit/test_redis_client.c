@@ -186,6 +186,28 @@ static void a_refused_connection_is_told_after_the_connect_timeout(void **state)
   world_close(world);
 }
 
+static void a_server_that_is_full_is_waited_for(void **state) {
+  (void)state;
+  struct redis full;
+  redis_new(&full, "--maxclients", "3", NULL);
+  struct world *world = world_open();
+  struct orr_redis *client = world_client(world, "redis://127.0.0.1:%u?connect_timeout=20s&timeout=20s", full.port);
+  struct answer answers[40] = {0};
+  for (int i = 0; i < 40; i++) {
+    struct orr_redis_batch batch = ORR_REDIS_BATCH_INIT;
+    add(&batch, "INCR n");
+    orr_redis_start(client, &batch, NULL, answer_take, &answers[i]);
+  }
+  must(world, orr_redis_count(client).requests == 0);
+  for (int i = 0; i < 40; i++) {
+    assert_int_equal(answers[i].failure.status, ORR_OK);
+    orr_buf_free(&answers[i].replies);
+  }
+  assert_string_equal(call(world, client, "GET n"), "\"40\"");
+  world_close(world);
+  redis_end(&full);
+}
+
 static void a_name_is_resolved(void **state) {
   (void)state;
   struct world *world = world_open();
@@ -588,6 +610,7 @@ int main(void) {
       cmocka_unit_test(a_user_a_password_and_a_database_are_used),
       cmocka_unit_test(a_wrong_password_is_told_at_once_and_is_final),
       cmocka_unit_test(a_refused_connection_is_told_after_the_connect_timeout),
+      cmocka_unit_test(a_server_that_is_full_is_waited_for),
       cmocka_unit_test(a_name_is_resolved),
       cmocka_unit_test(a_thousand_blocked_readers_share_one_thread),
       cmocka_unit_test(a_blocking_read_may_take_its_block_time_and_no_more),
