@@ -63,7 +63,9 @@ for file in tests/e2e/*_e2e.lua; do
 done
 wants faults && suite faults lua5.4 tests/e2e/faults_e2e.lua
 wants crash && suite crash lua5.4 tests/e2e/crash.lua --kills 20
-if wants tsan && build build/tsan "orrery" -- -DORR_SANITIZE=thread; then
+if wants tsan && build build/tsan "orrery test_redis_client test_redis_topology" -- -DORR_SANITIZE=thread; then
+  suite redis-tsan timeout 300 build/tsan/test_redis_client
+  suite redis-topology-tsan timeout 300 build/tsan/test_redis_topology
   suite e2e-tsan env ORRERY_BINARY="$PWD/build/tsan/orrery" ORRERY_TEST_SLOWNESS=8 \
     TSAN_OPTIONS="halt_on_error=1 exitcode=66 suppressions=$PWD/tests/support/tsan.supp" lua5.4 tests/e2e/engine_e2e.lua
 fi
