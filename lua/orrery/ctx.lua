@@ -2,7 +2,6 @@
 -- The fields of ctx that are not made in C (src/script/ctx.c): built when first touched. Also refs: what an o.ref, a
 -- function or a plain value of a declaration means for a running step.
 local c_log = require "orrery.c.log"
-local c_time = require "orrery.c.time"
 local json = require "orrery.c.json"
 local ref = require "orrery.ref"
 local task = require "orrery.c.task"

@@ -386,7 +386,7 @@ enum orr_status orr_json_decode(lua_State *L, struct orr_slice text, const char 
       *offset = reader.offset;
       return ORR_ERR_INVALID;
     }
-    if (depth > 0) store(L, objects[depth], &counts[depth]);
+    if (depth > 0) store(L, objects[depth], &counts[depth]); // NOLINT: set when the level was opened
   }
 }
 
