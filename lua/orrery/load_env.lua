@@ -67,7 +67,8 @@ function M.make(host)
   local env = {}
   for _, name in ipairs(PLAIN) do env[name] = _G[name] end
   env.string = copy(string, { "dump" })
-  string.dump = nil -- text:dump() reaches the original table; luacheck: ignore 122
+  -- text:dump() reaches the original table
+  string.dump = nil -- luacheck: ignore 122
   env.table, env.utf8, env.coroutine = copy(table, {}), copy(utf8, {}), copy(coroutine, {})
   env.math = copy(math, {})
   local random = "loading has no random numbers, so that equal scripts give equal declarations"
