@@ -18,10 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define FILES_MAX 65536u
 
 static char *join(const char *folder, const char *name) {
   struct orr_buf path = ORR_BUF_INIT;
@@ -33,6 +36,15 @@ static char *join(const char *folder, const char *name) {
 static uint32_t cores(void) {
   long n = sysconf(_SC_NPROCESSORS_ONLN);
   return n < 1 ? 1 : (uint32_t)n;
+}
+
+// As many open files as the system lets us have: a blocked Redis reader is a connection. After the helper, whose children
+// keep what they would have had.
+static void raise_files(void) {
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_MAX) return;
+  files.rlim_cur = files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
+  (void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 // --- callbacks from other threads -----------------------------------------------------------------------
@@ -162,6 +174,7 @@ static enum orr_exit open_data(struct orr_app *app, char *message, size_t size) 
     return status == ORR_ERR_BUSY ? ORR_EXIT_CONFLICT : ORR_EXIT_FAILURE;
   }
   signal(SIGXFSZ, SIG_IGN); // after the helper, whose children keep the default: a full file is an error of ours to tell
+  raise_files();
   app->spawner_pid = orr_spawner_pid(app->spawner);
   if (pthread_create(&app->sentinel, NULL, watch_spawner, app) != 0) app->spawner_pid = 0;
   struct orr_store_options options = {.path = app->store_path, .durability = app->options.durability};
