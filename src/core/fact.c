@@ -190,6 +190,7 @@ static void get_created(struct orr_reader *reader, struct orr_fact *fact) {
   fact->created.input = orr_read_bytes(reader);
   if (orr_read_u8(reader) != 0) {
     get_raw(reader, fact->created.parent.bytes, ORR_ID_BYTES);
+    if (orr_id_is_zero(&fact->created.parent)) reader->failed = true; // "none" has one form only
     fact->created.parent_step = get_u32(reader);
     fact->created.parent_item = get_u32(reader);
   }
