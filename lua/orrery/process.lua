@@ -7,19 +7,31 @@ local M = {}
 
 local KEPT = { "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL", "TERM" }
 
---- The environment of children: a clean allow-list of the engine's own, and `more` over it.
+local inherited -- { { name, "NAME=value" }, … } of KEPT; the engine's own environment does not change
+
+local function inherited_list()
+  inherited = {}
+  for _, name in ipairs(KEPT) do
+    local value = os.getenv(name)
+    if value then inherited[#inherited + 1] = { name, name .. "=" .. value } end
+  end
+  return inherited
+end
+
+--- The environment of children: a clean allow-list of the engine's own, and `more` over it (false takes one away). The
+--- order means nothing.
 ---@param more? table<string, any>
 ---@return string[]
 function M.environment(more)
-  local env = {}
-  for _, name in ipairs(KEPT) do env[name] = os.getenv(name) end
-  for name, value in pairs(more or {}) do
-    if type(name) ~= "string" or name == "" or name:find("[=%z]") then error("env: a name of a variable expected", 3) end
-    env[name] = value ~= false and tostring(value) or nil
-  end
   local list = {}
-  for name, value in pairs(env) do list[#list + 1] = name .. "=" .. value end
-  table.sort(list)
+  more = more or {}
+  for _, entry in ipairs(inherited or inherited_list()) do
+    if more[entry[1]] == nil then list[#list + 1] = entry[2] end
+  end
+  for name, value in pairs(more) do
+    if type(name) ~= "string" or name == "" or name:find("[=%z]") then error("env: a name of a variable expected", 3) end
+    if value ~= false then list[#list + 1] = name .. "=" .. tostring(value) end
+  end
   return list
 end
 
