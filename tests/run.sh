@@ -55,8 +55,10 @@ fi
 wants sim && suite simulator ./build/orrery_sim --seeds 3000
 wants sim && suite planted-bugs ./build/orrery_sim --bugs
 wants e2e && suite e2e lua5.4 tests/e2e/engine_e2e.lua
-wants e2e && [ -x build/asan/orrery ] &&
-  suite e2e-asan env ORRERY_BINARY="$PWD/build/asan/orrery" ORRERY_TEST_SLOWNESS=4 lua5.4 tests/e2e/engine_e2e.lua
+for name in engine http redis; do
+  wants e2e && [ -x build/asan/orrery ] &&
+    suite "$name-asan" env ORRERY_BINARY="$PWD/build/asan/orrery" ORRERY_TEST_SLOWNESS=4 lua5.4 "tests/e2e/${name}_e2e.lua"
+done
 for file in tests/e2e/*_e2e.lua; do
   case $file in *engine_e2e.lua | *faults_e2e.lua) continue ;; esac
   wants e2e && suite "$(basename "$file" .lua)" lua5.4 "$file"
