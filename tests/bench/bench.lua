@@ -311,13 +311,14 @@ local function peers()
   local folder = e2e.temp()
   local redis = e2e.start { "redis-server", "--port", tostring(redis_port), "--bind", "127.0.0.1", "--dir", folder, "--appendonly", "yes",
     "--appendfsync", "always", "--save", "" }
-  capture("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "bullmq@6")
+  capture("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "bullmq@6", "ioredis@5")
   local values = {}
   for line in capture("env", "NODE_PATH=" .. folder .. "/node_modules", "node", "tests/bench/bullmq.cjs", tostring(redis_port), tostring(options.runs)):gmatch("[^\n]+") do
     local row = json.decode(line)
     values[row.workload] = values[row.workload] or { unit = row.unit }
     table.insert(values[row.workload], row.value)
   end
+  if next(values) == nil then io.stderr:write("bench: BullMQ gave no figures\n") end
   for workload, list in pairs(values) do
     report { workload = workload .. "-bullmq", class = "F", unit = list.unit, values = { table.unpack(list) }, higher = list.unit ~= "ms" }
   end
