@@ -198,7 +198,7 @@ end)
 
 test("an attempt that ends closes what it left open", function()
   local server = redis()
-  local output, err, picture = script(([[
+  local output, _, picture = script(([[
     o.step "leaves" { timeout = "300ms", run = function()
       local r = o.redis.open("redis://127.0.0.1:%d")
       local sub = r:subscribe("a")
