@@ -102,19 +102,9 @@ static void built(void *context, struct orr_generation *generation, struct orr_p
 // --- generations --------------------------------------------------------------------------------------------
 
 enum orr_status orr_app_keep_generation(struct orr_app *app, const struct orr_generation *generation) {
-  size_t len = 0;
-  struct orr_slice *blobs = orr_alloc(sizeof(*blobs) * (generation->files_len + generation->defs_len + 2));
-  struct orr_buf *encoded = orr_alloc(sizeof(*encoded) * (generation->defs_len + 1));
-  blobs[len++] = orr_blob_slice(generation->tree);
-  if (generation->config != NULL) blobs[len++] = orr_blob_slice(generation->config);
-  for (uint32_t i = 0; i < generation->files_len; i++) blobs[len++] = orr_blob_slice(generation->files[i].content);
-  for (uint32_t i = 0; i < generation->defs_len; i++) {
-    orr_def_encode(generation->defs[i], &encoded[i]);
-    blobs[len++] = orr_buf_slice(&encoded[i]);
-  }
+  struct orr_slice *blobs;
+  size_t len = orr_generation_blobs(generation, &blobs);
   enum orr_status status = orr_host_put_generation(app->host, &generation->digest, blobs, len);
-  for (uint32_t i = 0; i < generation->defs_len; i++) orr_buf_free(&encoded[i]);
-  free(encoded);
   free(blobs);
   return status;
 }

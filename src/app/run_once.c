@@ -58,12 +58,9 @@ static struct orr_def *choose(const struct orr_run_once *once, const struct orr_
   if (once->name != NULL) {
     struct orr_def *def = orr_generation_def(generation, orr_slice_text(once->name));
     if (def != NULL) return def;
-    const char **names = orr_alloc(sizeof(*names) * (generation->defs_len + 1));
-    for (uint32_t i = 0; i < generation->defs_len; i++) names[i] = generation->defs[i]->name;
-    const char *near = orr_suggest(once->name, names, generation->defs_len);
+    const char *near = orr_generation_suggest(generation, once->name);
     snprintf(message, size, near != NULL ? "no pipeline \"%s\" here; did you mean \"%s\"?" : "no pipeline \"%s\" here",
              once->name, near);
-    free(names);
     *code = ORR_EXIT_NOT_FOUND;
     return NULL;
   }

@@ -112,6 +112,14 @@ struct orr_def *orr_generation_def(const struct orr_generation *generation, stru
   return NULL;
 }
 
+const char *orr_generation_suggest(const struct orr_generation *generation, const char *name) {
+  const char **names = orr_alloc(sizeof(*names) * (generation->defs_len + 1u));
+  for (uint32_t i = 0; i < generation->defs_len; i++) names[i] = generation->defs[i]->name;
+  const char *near = orr_suggest(name, names, generation->defs_len);
+  free(names);
+  return near;
+}
+
 size_t orr_generation_blobs(const struct orr_generation *generation, struct orr_slice **blobs) {
   const struct generation *g = (const struct generation *)(const void *)generation;
   size_t len = 0;

@@ -49,6 +49,8 @@ size_t orr_generation_blobs(const struct orr_generation *generation, struct orr_
 // serves its files but resolves no names any more.
 const struct orr_script_file *orr_generation_file(const struct orr_generation *generation, const char *path);
 struct orr_def *orr_generation_def(const struct orr_generation *generation, struct orr_slice name);
+// The nearest pipeline's name, if it is near enough to suggest, borrowed from the generation; else NULL.
+const char *orr_generation_suggest(const struct orr_generation *generation, const char *name);
 
 // Rebuilds a generation from the store (for pinned runs and for a start with a broken project).
 // `root` is copied. ORR_ERR_NOT_FOUND, ORR_ERR_CORRUPT.

@@ -178,13 +178,10 @@ static enum orr_status ask_host(void *context, struct orr_event *event, uint64_t
 
 static void unknown_pipeline(const struct orr_generation *generation, const char *name, struct orr_answer *answer) {
   struct orr_buf detail = ORR_BUF_INIT;
-  const char **names = orr_alloc(sizeof(*names) * (generation->defs_len + 1u));
-  for (uint32_t i = 0; i < generation->defs_len; i++) names[i] = generation->defs[i]->name;
-  const char *near = orr_suggest(name, names, generation->defs_len);
+  const char *near = orr_generation_suggest(generation, name);
   orr_buf_printf(&detail, "there is no pipeline \"%s\"", name);
   if (near != NULL) orr_buf_printf(&detail, "; did you mean \"%s\"?", near);
   orr_problem_answer(answer, 404, orr_buf_cstr(&detail), none);
-  free(names);
   orr_buf_free(&detail);
 }
 
