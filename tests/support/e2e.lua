@@ -8,6 +8,11 @@ M.root = assert(uv.cwd())
 M.binary = os.getenv("ORRERY_BINARY") or (M.root .. "/build/orrery")
 M.slow = tonumber(os.getenv("ORRERY_TEST_SLOWNESS") or "1") -- sanitizer builds need longer deadlines
 
+-- A test's own server may write to a client that has gone: that is an error of the write (EPIPE), not the test's death.
+local sigpipe = uv.new_signal()
+sigpipe:start("sigpipe", function() end)
+sigpipe:unref()
+
 local started = {}
 
 --- Runs the loop until `condition()` gives a true value, and returns that; nil after `seconds`.
